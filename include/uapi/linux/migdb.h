@@ -1,0 +1,715 @@
+/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR MIT */
+/*
+ * migdb: live migration that rebuilds pages from shared storage.
+ *
+ * One open of /dev/vhost-migdb is one session: one side of one migration of one
+ * VM.  The session is a vhost device: VHOST_SET_OWNER binds it to the calling
+ * process and starts its worker, VHOST_SET_MEM_TABLE tells where guest memory
+ * is; the vhost worker ioctls (VHOST_NEW_WORKER, VHOST_ATTACH_VRING_WORKER, ...)
+ * spread its MIGDB_NR_LANES lanes over several workers.  Vring and log ioctls
+ * are refused with ENOTTY.
+ *
+ * General ioctl format
+ * --------------------
+ * Every MIGDB_* ioctl takes a struct that begins with
+ *
+ *	__u32 size;	size of the struct that the caller was built with
+ *	__u32 flags;	0, or bits that the command defines
+ *
+ * The struct may grow: a kernel that knows less refuses a longer struct only if
+ * what it does not know is not zero (E2BIG); a kernel that knows more reads the
+ * missing tail as zero.  Ioctl numbers do not change when a struct grows.
+ *
+ * What an errno means, for all of them:
+ *
+ *	ENOTTY		no such command
+ *	E2BIG		the struct is longer than the kernel knows and not zero there
+ *	EOPNOTSUPP	an unknown flag or value of an enum, or a kind of object
+ *			(disk, VM, memory) that cannot be used
+ *	EINVAL		size too small, reserved field not zero, bad range
+ *	EBUSY		not in this state (see enum migdb_state), or still in use
+ *	EFAULT		bad user pointer
+ *	EBADF		bad file descriptor
+ *	EPERM		the caller is not the owner's process
+ *	ENOMEM		no memory, or the memcg refused it; nothing was changed
+ *	ECANCELED	the session was aborted; send all pages whose bit is set
+ *
+ * A failed command changes nothing unless it says so.
+ *
+ * Page index
+ * ----------
+ * Bitmaps, claims and ranges are indexed by page: the regions of the memory
+ * table, sorted by guest address, laid end to end, in 4 KiB pages.  A VMM that
+ * has one region from guest address 0 on has index = gfn.
+ *
+ * Which thread, what beside it: ioctls of one session may run in any thread of
+ * the owner's process and beside each other; they are serialised inside where
+ * it matters.  None waits for storage; MIGDB_HASH and MIGDB_SNAPSHOT touch
+ * guest memory and may sleep for its page faults.
+ */
+#ifndef _UAPI_LINUX_MIGDB_H
+#define _UAPI_LINUX_MIGDB_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define MIGDB_ABI_VERSION	1
+#define MIGDB_TYPE		0xBC
+#define MIGDB_PAGE_SHIFT	12
+#define MIGDB_MAX_DISKS		127	/* ids 0..126, as in the hint table */
+#define MIGDB_IDENTITY_BYTES	64
+#define MIGDB_LABEL_BYTES	64
+#define MIGDB_UUID_BYTES	16
+#define MIGDB_MAX_FRAME_BYTES	65536
+#define MIGDB_NR_LANES		4
+
+/**
+ * enum migdb_state - where a session stands
+ * @MIGDB_STATE_IDLE: set-up: owner, memory, disks, guest table, VM
+ * @MIGDB_STATE_ARMING: source: memory is allocated; MIGDB_ARMED, then SNAPSHOT
+ * @MIGDB_STATE_TRACKING: source: pages are hashed, dropped when written to
+ * @MIGDB_STATE_SEALED: source: guest stopped, last revokes are in the stream
+ * @MIGDB_STATE_FILLING: destination: records come in, pages are built
+ * @MIGDB_STATE_DRAINED: destination: no page will be built any more
+ * @MIGDB_STATE_DONE: the migration is complete
+ * @MIGDB_STATE_ABORTED: ordinary migration from here on
+ *
+ *	IDLE --START(source)--> ARMING --SNAPSHOT--> TRACKING --SEAL--> SEALED
+ *	IDLE --START(dest)----> FILLING --DRAIN--> DRAINED
+ *	SEALED --COMPLETE--> DONE          DRAINED --COMPLETE--> DONE
+ *	any but IDLE, DONE --ABORT, error--> ABORTED
+ *
+ * IDLE -> ARMING, FILLING: all that depends on the size of the guest is
+ *	allocated here.  From here on the memory table cannot change.
+ * ARMING -> TRACKING: the hint table is read once; what it names and what is
+ *	armed becomes the construct set.
+ * TRACKING -> SEALED: allowed only with the guest stopped (checked when a VM is
+ *	bound) and after the last dirty log has been handed in.
+ * SEALED -> DONE: the source has nothing left in its send queue.
+ * FILLING -> DRAINED: what was not built by then is on the return list.
+ * DRAINED -> DONE: every recorded page was built here or sent; otherwise
+ *	COMPLETE fails, and the guest must not be started.
+ * -> ABORTED: never loses a page: on the source every set bit of the
+ *	construct-target bitmap means "skipped: send it", on the destination all
+ *	that was not built is RETURNED and COMPLETE still checks that it was sent.
+ * There is no arc back: a new attempt is a new open.
+ */
+enum migdb_state {
+	MIGDB_STATE_INVALID = 0,
+	MIGDB_STATE_IDLE = 1,
+	MIGDB_STATE_ARMING = 2,
+	MIGDB_STATE_TRACKING = 3,
+	MIGDB_STATE_SEALED = 4,
+	MIGDB_STATE_FILLING = 5,
+	MIGDB_STATE_DRAINED = 6,
+	MIGDB_STATE_DONE = 7,
+	MIGDB_STATE_ABORTED = 8,
+};
+
+enum migdb_role {
+	MIGDB_ROLE_INVALID = 0,
+	MIGDB_ROLE_SOURCE = 1,
+	MIGDB_ROLE_DEST = 2,
+};
+
+/**
+ * enum migdb_tag_alg - keyed hash that proves a built page
+ * @MIGDB_TAG_DEFAULT: let the kernel choose; the stream header names the choice
+ * @MIGDB_TAG_SIPHASH24: SipHash-2-4, 64 bits
+ */
+enum migdb_tag_alg {
+	MIGDB_TAG_DEFAULT = 0,
+	MIGDB_TAG_SIPHASH24 = 1,
+};
+
+/**
+ * enum migdb_disk_type - how a disk is named, same on guest and host
+ */
+enum migdb_disk_type {
+	MIGDB_DISK_INVALID = 0,
+	MIGDB_DISK_VIRTIO_SERIAL = 1,
+	MIGDB_DISK_SCSI_WWID = 2,
+	MIGDB_DISK_NVME_NGUID = 3,
+	MIGDB_DISK_PCI_ADDRESS = 4,
+};
+
+/**
+ * enum migdb_reason - why a page is not built, or a session is ordinary
+ *
+ * Part of the stream and of the statistics; new values are added at the end.
+ */
+enum migdb_reason {
+	MIGDB_REASON_NONE = 0,
+	MIGDB_REASON_DIRTY = 1,		/* written to after it was recorded */
+	MIGDB_REASON_ZERO = 2,		/* all zero: cheaper to send */
+	MIGDB_REASON_MISMATCH = 3,	/* the block is not what the page holds */
+	MIGDB_REASON_IO_ERROR = 4,	/* read failed or was short */
+	MIGDB_REASON_LATE = 5,		/* not fetched by the end */
+	MIGDB_REASON_NO_MEMORY = 6,
+	MIGDB_REASON_NO_DISK = 7,	/* disk unknown here, or block past its end */
+	MIGDB_REASON_TWICE = 8,		/* a record for a page already spoken for */
+	MIGDB_REASON_BAD_RANGE = 9,	/* not inside a region of this side */
+	MIGDB_REASON_FAULT = 10,	/* guest memory could not be read or written */
+	MIGDB_REASON_INVALIDATED = 11,	/* balloon, unplug, discard */
+	MIGDB_REASON_DISABLED = 12,	/* sysfs "enabled" was set to 0 */
+	MIGDB_REASON_ABORTED = 13,	/* MIGDB_ABORT, or the other side gave up */
+	MIGDB_REASON_BAD_STREAM = 14,	/* corrupt, cut or foreign stream */
+	MIGDB_REASON_FOREIGN_REAPER = 15, /* somebody else reset the dirty ring */
+	MIGDB_REASON_UNCOVERED = 16,	/* dirty page outside the memory table */
+	MIGDB_REASON_UNARMED = 17,	/* not armed when it was to be hashed */
+	MIGDB_NR_REASONS = 18,
+};
+
+enum {
+	MIGDB_CMD_BASE = 0x80,
+	MIGDB_CMD_GET_INFO = MIGDB_CMD_BASE,
+	MIGDB_CMD_SET_DISK,
+	MIGDB_CMD_SET_GUEST_TABLE,
+	MIGDB_CMD_BIND_KVM,
+	MIGDB_CMD_START,
+	MIGDB_CMD_ARMED,
+	MIGDB_CMD_SNAPSHOT,
+	MIGDB_CMD_HASH,
+	MIGDB_CMD_DIRTY,
+	MIGDB_CMD_HARVEST,
+	MIGDB_CMD_INVALIDATE,
+	MIGDB_CMD_DEQUEUE,
+	MIGDB_CMD_RECLAIM,
+	MIGDB_CMD_SEAL,
+	MIGDB_CMD_CLAIM,
+	MIGDB_CMD_DRAIN,
+	MIGDB_CMD_COMPLETE,
+	MIGDB_CMD_ABORT,
+	MIGDB_CMD_STATS,
+	MIGDB_CMD_END,
+};
+
+/**
+ * struct migdb_get_info - ioctl(MIGDB_GET_INFO)
+ * @size: sizeof(struct migdb_get_info)
+ * @flags: must be 0
+ * @nr_pages: in: guest pages for which to compute the memory need, or 0
+ * @out_abi_version: MIGDB_ABI_VERSION of the running kernel
+ * @out_state: enum migdb_state
+ * @out_features: MIGDB_FEATURE_*
+ * @out_tag_algs: bit n: enum migdb_tag_alg n is there
+ * @out_page_bytes: size of a page of the index, 4096
+ * @out_source_need_bytes: kernel memory of a source session of @nr_pages
+ * @out_dest_need_bytes: the same for a destination, all pages recorded
+ * @out_enabled: sysfs "enabled"
+ * @__reserved: 0
+ *
+ * Works in every state and before VHOST_SET_OWNER.  Errors: general ones.
+ */
+struct migdb_get_info {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 nr_pages;
+	__u32 out_abi_version;
+	__u32 out_state;
+	__aligned_u64 out_features;
+	__aligned_u64 out_tag_algs;
+	__aligned_u64 out_page_bytes;
+	__aligned_u64 out_source_need_bytes;
+	__aligned_u64 out_dest_need_bytes;
+	__u32 out_enabled;
+	__u32 __reserved;
+};
+
+#define MIGDB_FEATURE_RING	(1ULL << 0)	/* MIGDB_BIND_KVM, MIGDB_HARVEST */
+
+#define MIGDB_GET_INFO _IO(MIGDB_TYPE, MIGDB_CMD_GET_INFO)
+
+/**
+ * struct migdb_set_disk - ioctl(MIGDB_SET_DISK)
+ * @size: sizeof(struct migdb_set_disk)
+ * @flags: must be 0
+ * @disk: 0..MIGDB_MAX_DISKS-1; setting one again replaces it
+ * @fd: regular file or block device with the raw bytes of the guest's disk, or
+ *	-1 to take the disk out
+ * @type: enum migdb_disk_type
+ * @__reserved: must be 0
+ * @identity: as the guest sees it, NUL-padded; not empty, not used twice
+ * @out_capacity_bytes: size that was found; blocks past it are never read
+ *
+ * State IDLE.  The file must be open for reading with O_DIRECT and really do
+ * direct I/O at 4 KiB granularity.  Errors besides the general ones: EOPNOTSUPP
+ * (not a file or block device; FUSE; direct I/O absent or falling back to the
+ * page cache), EACCES (not open for reading), EINVAL (not O_DIRECT; empty
+ * identity), EEXIST (identity in use).
+ */
+struct migdb_set_disk {
+	__u32 size;
+	__u32 flags;
+	__u32 disk;
+	__s32 fd;
+	__u32 type;
+	__u32 __reserved;
+	__u8 identity[MIGDB_IDENTITY_BYTES];
+	__aligned_u64 out_capacity_bytes;
+};
+
+#define MIGDB_SET_DISK _IO(MIGDB_TYPE, MIGDB_CMD_SET_DISK)
+
+/**
+ * struct migdb_guest_disk - one disk of the guest's announcement
+ * @guest_disk: its number in hint table entries
+ * @type: enum migdb_disk_type
+ * @identity: NUL-padded
+ */
+struct migdb_guest_disk {
+	__u32 guest_disk;
+	__u32 type;
+	__u8 identity[MIGDB_IDENTITY_BYTES];
+};
+
+/**
+ * struct migdb_set_guest_table - ioctl(MIGDB_SET_GUEST_TABLE)
+ * @size: sizeof(struct migdb_set_guest_table)
+ * @flags: must be 0
+ * @root_gpa: guest address of the hint table's root page
+ * @disks_uptr: array of struct migdb_guest_disk
+ * @nr_disks: its length, at most MIGDB_MAX_DISKS
+ * @out_nr_matched: how many of them are disks of MIGDB_SET_DISK
+ *
+ * State IDLE, after MIGDB_SET_DISK.  Nothing that the guest says is trusted:
+ * the table is read and checked by MIGDB_SNAPSHOT.  A guest disk that matches
+ * none of the session's is ignored.  Errors: EINVAL also for @root_gpa not
+ * 4 KiB-aligned and a number given twice.
+ */
+struct migdb_set_guest_table {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 root_gpa;
+	__aligned_u64 disks_uptr;
+	__u32 nr_disks;
+	__u32 out_nr_matched;
+};
+
+#define MIGDB_SET_GUEST_TABLE _IO(MIGDB_TYPE, MIGDB_CMD_SET_GUEST_TABLE)
+
+/**
+ * struct migdb_bind_kvm - ioctl(MIGDB_BIND_KVM)
+ * @size: sizeof(struct migdb_bind_kvm)
+ * @flags: must be 0
+ * @vm_fd: KVM VM of the calling process, with a dirty ring
+ * @__reserved: must be 0
+ *
+ * State IDLE; source only.  From START on migdb is the only consumer of the
+ * VM's dirty rings: the VMM neither reads them nor calls KVM_RESET_DIRTY_RINGS,
+ * it calls MIGDB_HARVEST each round and whenever a vCPU exits with
+ * KVM_EXIT_DIRTY_RING_FULL.  A reset by anybody else aborts the session
+ * (MIGDB_REASON_FOREIGN_REAPER).
+ *
+ * Errors: EOPNOTSUPP (fd is no KVM VM, no dirty ring, guest_memfd or encrypted
+ * guest, KVM_DIRTY_LOG_INITIALLY_SET), EPERM (a VM of another process), EBUSY
+ * (another session has it).
+ */
+struct migdb_bind_kvm {
+	__u32 size;
+	__u32 flags;
+	__s32 vm_fd;
+	__u32 __reserved;
+};
+
+#define MIGDB_BIND_KVM _IO(MIGDB_TYPE, MIGDB_CMD_BIND_KVM)
+
+/**
+ * struct migdb_start - ioctl(MIGDB_START)
+ * @size: sizeof(struct migdb_start)
+ * @flags: must be 0
+ * @role: enum migdb_role
+ * @tag_alg: enum migdb_tag_alg (source; the destination takes the header's)
+ * @eventfd: signalled when the stream becomes readable or the session aborts, or -1
+ * @__reserved: must be 0
+ * @uuid: of this migration attempt (source; not zero)
+ * @label: NUL-terminated, names the VM in log and sysfs: printable, no blanks
+ * @out_nr_pages: length of bitmap and claims
+ * @out_tx_fd: read(2) yields what the VMM carries to the other side
+ * @out_rx_fd: write(2) takes what the VMM received from the other side
+ * @out_map_fd: mmap(2): source: construct-target bitmap, one bit per page,
+ *	little-endian, PROT_READ only; destination: claims, one byte per page
+ * @__reserved2: 0
+ *
+ * State IDLE, after VHOST_SET_OWNER and VHOST_SET_MEM_TABLE.  Allocates all that
+ * depends on the size of the guest, or fails with ENOMEM and changes nothing.
+ * Errors: EPERM (no owner), EINVAL (no memory table, overlapping or unaligned
+ * regions), EUSERS (sysfs "max_sessions" reached), ENODEV (sysfs "enabled" is 0:
+ * make an ordinary migration).
+ *
+ * read(2) on @out_tx_fd returns whole frames of at most MIGDB_MAX_FRAME_BYTES
+ * each, as many as fit; EAGAIN when there are none and O_NONBLOCK is set;
+ * EMSGSIZE when the next one does not fit.  write(2) on @out_rx_fd takes whole
+ * frames; EBADMSG (nothing is to be believed any more, the session is aborted)
+ * for a frame that is cut, corrupt, of another attempt or out of order.
+ */
+struct migdb_start {
+	__u32 size;
+	__u32 flags;
+	__u32 role;
+	__u32 tag_alg;
+	__s32 eventfd;
+	__u32 __reserved;
+	__u8 uuid[MIGDB_UUID_BYTES];
+	__u8 label[MIGDB_LABEL_BYTES];
+	__aligned_u64 out_nr_pages;
+	__s32 out_tx_fd;
+	__s32 out_rx_fd;
+	__s32 out_map_fd;
+	__u32 __reserved2;
+};
+
+#define MIGDB_START _IO(MIGDB_TYPE, MIGDB_CMD_START)
+
+/**
+ * struct migdb_armed - ioctl(MIGDB_ARMED)
+ * @size: sizeof(struct migdb_armed)
+ * @flags: must be 0
+ * @first: first page index
+ * @count: pages
+ *
+ * States ARMING, TRACKING.  The VMM states that every dirty log (KVM's, its own
+ * DMA, vhost, vhost-user, VFIO) is on and was cleared for these pages, that no
+ * unlogged write begun earlier can still land, and that what the logs held
+ * before was kept as "send".  With a bound VM the kernel checks KVM's part.
+ */
+struct migdb_armed {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 first;
+	__aligned_u64 count;
+};
+
+#define MIGDB_ARMED _IO(MIGDB_TYPE, MIGDB_CMD_ARMED)
+
+/**
+ * struct migdb_snapshot - ioctl(MIGDB_SNAPSHOT)
+ * @size: sizeof(struct migdb_snapshot)
+ * @flags: must be 0
+ * @exclude_uptr: bitmap over all pages, set bit: already sent, leave it out; or 0
+ * @out_candidates: pages of the construct set
+ * @out_bad_entries: table entries refused: disk unknown, block past its end,
+ *	page outside the memory table
+ * @out_table_bytes: guest memory read
+ *
+ * State ARMING.  Reads the hint table and sets the bits of all armed pages that
+ * it names; from its return on the VMM need not send a page whose bit is set.
+ * Errors: ENOENT (no MIGDB_SET_GUEST_TABLE, or no table at its address), EBUSY
+ * (no page was armed).
+ */
+struct migdb_snapshot {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 exclude_uptr;
+	__aligned_u64 out_candidates;
+	__aligned_u64 out_bad_entries;
+	__aligned_u64 out_table_bytes;
+};
+
+#define MIGDB_SNAPSHOT _IO(MIGDB_TYPE, MIGDB_CMD_SNAPSHOT)
+
+/**
+ * struct migdb_hash - ioctl(MIGDB_HASH)
+ * @size: sizeof(struct migdb_hash)
+ * @flags: must be 0
+ * @max_pages: stop after so many
+ * @out_hashed: pages hashed by this call; 0 with @out_left not 0: read the stream
+ * @out_left: candidates not yet looked at
+ *
+ * State TRACKING.  Hashes the next candidates in disk order and puts their
+ * records into the stream.  A candidate that cannot be used (zero, unreadable)
+ * goes to the send queue.
+ */
+struct migdb_hash {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 max_pages;
+	__aligned_u64 out_hashed;
+	__aligned_u64 out_left;
+};
+
+#define MIGDB_HASH _IO(MIGDB_TYPE, MIGDB_CMD_HASH)
+
+/**
+ * struct migdb_dirty - ioctl(MIGDB_DIRTY)
+ * @size: sizeof(struct migdb_dirty)
+ * @flags: must be 0
+ * @first: page index of the bitmap's first bit, a multiple of 64
+ * @count: bits
+ * @bitmap_uptr: the VMM's merged bitmap, set bit: written to, the VMM sends it
+ * @out_dropped: pages that left the set by this call
+ *
+ * States ARMING, TRACKING.  Called after each round's log read and *before* the
+ * pages of that round are copied.  Pages dropped are the VMM's to send; they do
+ * not enter the send queue.
+ */
+struct migdb_dirty {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 first;
+	__aligned_u64 count;
+	__aligned_u64 bitmap_uptr;
+	__aligned_u64 out_dropped;
+};
+
+#define MIGDB_DIRTY _IO(MIGDB_TYPE, MIGDB_CMD_DIRTY)
+
+/**
+ * struct migdb_harvest - ioctl(MIGDB_HARVEST)
+ * @size: sizeof(struct migdb_harvest)
+ * @flags: must be 0
+ * @out_harvested: ring entries consumed
+ * @out_queued: pages that entered the send queue
+ *
+ * States ARMING, TRACKING, with a bound VM.  Empties the dirty rings of all
+ * vCPUs: pages leave the set and enter the send queue, the rings are reset and
+ * the TLBs flushed before it returns; only then may the pages be copied.
+ * Errors: ESTALE (foreign reaper: the session is aborted).
+ */
+struct migdb_harvest {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_harvested;
+	__aligned_u64 out_queued;
+};
+
+#define MIGDB_HARVEST _IO(MIGDB_TYPE, MIGDB_CMD_HARVEST)
+
+/**
+ * struct migdb_range - ioctl(MIGDB_INVALIDATE), ioctl(MIGDB_CLAIM)
+ * @size: sizeof(struct migdb_range)
+ * @flags: must be 0
+ * @first: first page index
+ * @count: pages
+ *
+ * MIGDB_INVALIDATE: the content of these pages changes, or changed, without a
+ * dirty bit (balloon, unplug, discard).  Source (ARMING, TRACKING): they leave
+ * the set and enter the send queue.  Destination (FILLING): they will not be
+ * built; fills under way are waited for.  Call it before the discard.
+ *
+ * MIGDB_CLAIM: destination, any state after START: the stream is about to write
+ * these pages: SENT for ever.  Same as setting the claim bytes, for VMMs that do
+ * not map them; waits for a fill under way.
+ */
+struct migdb_range {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 first;
+	__aligned_u64 count;
+};
+
+#define MIGDB_INVALIDATE _IO(MIGDB_TYPE, MIGDB_CMD_INVALIDATE)
+#define MIGDB_CLAIM _IO(MIGDB_TYPE, MIGDB_CMD_CLAIM)
+
+/**
+ * struct migdb_run - a run of pages
+ * @first: first page index
+ * @count: pages
+ */
+struct migdb_run {
+	__aligned_u64 first;
+	__aligned_u64 count;
+};
+
+/**
+ * struct migdb_dequeue - ioctl(MIGDB_DEQUEUE)
+ * @size: sizeof(struct migdb_dequeue)
+ * @flags: must be 0
+ * @runs_uptr: array of struct migdb_run, filled in
+ * @max_runs: its length
+ * @out_nr_runs: how many were filled in
+ * @max_pages: stop after so many pages
+ * @out_left_pages: pages still in the queue
+ *
+ * Source, any state after START.  Takes pages off the send queue: the VMM sends
+ * each of them, in the state that it has after this call.  Costs O(taken).
+ * After EFAULT the pages are back in the queue.
+ */
+struct migdb_dequeue {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 runs_uptr;
+	__u32 max_runs;
+	__u32 out_nr_runs;
+	__aligned_u64 max_pages;
+	__aligned_u64 out_left_pages;
+};
+
+#define MIGDB_DEQUEUE _IO(MIGDB_TYPE, MIGDB_CMD_DEQUEUE)
+
+/**
+ * struct migdb_reclaim - ioctl(MIGDB_RECLAIM)
+ * @size: sizeof(struct migdb_reclaim)
+ * @flags: must be 0
+ * @out_pages: pages moved
+ *
+ * Source, TRACKING and SEALED: moves every page that the destination has not
+ * confirmed as built from the set to the send queue (the peer is too slow).
+ */
+struct migdb_reclaim {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_pages;
+};
+
+#define MIGDB_RECLAIM _IO(MIGDB_TYPE, MIGDB_CMD_RECLAIM)
+
+/**
+ * struct migdb_seal - ioctl(MIGDB_SEAL)
+ * @size: sizeof(struct migdb_seal)
+ * @flags: must be 0
+ * @out_unconfirmed: recorded pages in the set that the destination has not confirmed
+ * @out_queued: pages in the send queue
+ *
+ * TRACKING -> SEALED.  The guest is stopped, device I/O drained, all logs handed
+ * in; with a bound VM the kernel checks that no vCPU runs (EBUSY) and harvests a
+ * last time.  Candidates not yet hashed enter the send queue; the last revokes
+ * and the end mark are put into the stream.
+ */
+struct migdb_seal {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_unconfirmed;
+	__aligned_u64 out_queued;
+};
+
+#define MIGDB_SEAL _IO(MIGDB_TYPE, MIGDB_CMD_SEAL)
+
+/**
+ * enum migdb_claim - who may write a page of the destination
+ * @MIGDB_CLAIM_NONE: nobody spoke for it
+ * @MIGDB_CLAIM_TODO: recorded: the kernel will build it
+ * @MIGDB_CLAIM_BUSY: the kernel is writing it, for about a microsecond
+ * @MIGDB_CLAIM_DONE: built and verified
+ * @MIGDB_CLAIM_SENT: the stream wrote it, or is about to: for ever
+ * @MIGDB_CLAIM_RETURNED: will not be built; the stream must bring it
+ *
+ *	who     from                           to         how
+ *	kernel  NONE                           TODO       record
+ *	kernel  TODO                           BUSY       block read and verified
+ *	kernel  BUSY                           DONE       page written
+ *	kernel  TODO, BUSY, DONE, NONE         RETURNED   error, late, revoke
+ *	VMM     all but BUSY                   SENT       before it writes the page
+ *
+ * All of them are compare-and-exchange; the VMM waits while it sees BUSY.  A
+ * value that is not in this list counts as SENT.  The bytes are a rendezvous,
+ * not the kernel's own state: it waits for none of them.
+ */
+enum migdb_claim {
+	MIGDB_CLAIM_NONE = 0,
+	MIGDB_CLAIM_TODO = 1,
+	MIGDB_CLAIM_BUSY = 2,
+	MIGDB_CLAIM_DONE = 3,
+	MIGDB_CLAIM_SENT = 4,
+	MIGDB_CLAIM_RETURNED = 5,
+};
+
+/**
+ * struct migdb_drain - ioctl(MIGDB_DRAIN)
+ * @size: sizeof(struct migdb_drain)
+ * @flags: must be 0
+ * @grace_ns: wait so long at most for reads that are under way or queued
+ * @out_recorded: pages recorded
+ * @out_built: pages built and not revoked
+ * @out_returned: pages on the return list, all told
+ *
+ * FILLING -> DRAINED.  Ends building: what is not built after @grace_ns is
+ * RETURNED; no fill is in flight when it returns.  The stream then holds the
+ * last of the return list and the end mark.  Interrupted by a signal: EINTR,
+ * still FILLING.
+ */
+struct migdb_drain {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 grace_ns;
+	__aligned_u64 out_recorded;
+	__aligned_u64 out_built;
+	__aligned_u64 out_returned;
+};
+
+#define MIGDB_DRAIN _IO(MIGDB_TYPE, MIGDB_CMD_DRAIN)
+
+/**
+ * struct migdb_complete - ioctl(MIGDB_COMPLETE)
+ * @size: sizeof(struct migdb_complete)
+ * @flags: must be 0
+ * @out_missing: pages that were recorded but neither built nor sent
+ *
+ * Destination, DRAINED or ABORTED: the last check before the guest may start.
+ * EUCLEAN with @out_missing: do not start it.  An aborted session stays ABORTED.
+ * Source, SEALED: the other side runs; EBUSY while pages are in the send queue.
+ */
+struct migdb_complete {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_missing;
+};
+
+#define MIGDB_COMPLETE _IO(MIGDB_TYPE, MIGDB_CMD_COMPLETE)
+
+/**
+ * struct migdb_abort - ioctl(MIGDB_ABORT)
+ * @size: sizeof(struct migdb_abort)
+ * @flags: must be 0
+ * @reason: enum migdb_reason, for the log; 0 is MIGDB_REASON_ABORTED
+ * @__reserved: must be 0
+ *
+ * Any state after START but DONE.  The bitmap stays readable.  Idempotent.
+ */
+struct migdb_abort {
+	__u32 size;
+	__u32 flags;
+	__u32 reason;
+	__u32 __reserved;
+};
+
+#define MIGDB_ABORT _IO(MIGDB_TYPE, MIGDB_CMD_ABORT)
+
+/**
+ * struct migdb_stats - ioctl(MIGDB_STATS)
+ * @size: sizeof(struct migdb_stats)
+ * @flags: must be 0
+ * @out_state: enum migdb_state
+ * @out_reason: enum migdb_reason: why it is ordinary, or 0
+ * @out_candidates: pages named by the guest at snapshot
+ * @out_recorded: pages whose record went out (source) or came in (destination)
+ * @out_built: source: confirmed and still in the set; destination: built
+ * @out_revoked: recorded, then written to by the guest
+ * @out_returned: recorded, then given back by the destination
+ * @out_dropped: candidates that left before they were recorded
+ * @out_unconfirmed: source: recorded, in the set, not confirmed yet
+ * @out_queued: source: pages in the send queue
+ * @out_harvested: ring entries consumed
+ * @out_read_bytes: destination: read from storage
+ * @out_reads: destination: number of reads
+ * @out_hash_ns: time spent in hashing and verifying
+ * @out_memory_bytes: kernel memory of the session
+ * @out_by_reason: pages not built, by enum migdb_reason
+ *
+ * recorded = built + revoked + returned + unconfirmed, on the source;
+ * candidates = recorded + dropped + not yet hashed.  Works in every state.
+ */
+struct migdb_stats {
+	__u32 size;
+	__u32 flags;
+	__u32 out_state;
+	__u32 out_reason;
+	__aligned_u64 out_candidates;
+	__aligned_u64 out_recorded;
+	__aligned_u64 out_built;
+	__aligned_u64 out_revoked;
+	__aligned_u64 out_returned;
+	__aligned_u64 out_dropped;
+	__aligned_u64 out_unconfirmed;
+	__aligned_u64 out_queued;
+	__aligned_u64 out_harvested;
+	__aligned_u64 out_read_bytes;
+	__aligned_u64 out_reads;
+	__aligned_u64 out_hash_ns;
+	__aligned_u64 out_memory_bytes;
+	__aligned_u64 out_by_reason[MIGDB_NR_REASONS];
+};
+
+#define MIGDB_STATS _IO(MIGDB_TYPE, MIGDB_CMD_STATS)
+
+#endif /* _UAPI_LINUX_MIGDB_H */
