@@ -39,7 +39,7 @@ lab_load() {
 lab_store() {
 	{
 		declare -p LAB_HOSTS LAB_DISKS LAB_MEM LAB_SMP LAB_TREE
-	} | sed 's/^declare -\([^ ]*\) /declare -g\1 /' >"$LAB_RUN/env.tmp"
+	} | sed 's/^declare -\([a-zA-Z]*\)-* /declare -g\1 /' >"$LAB_RUN/env.tmp"
 	mv "$LAB_RUN/env.tmp" "$LAB_RUN/env"
 }
 
