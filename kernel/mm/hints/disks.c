@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Disks and their ids.
+ *
+ * A completion finds its disk by the sequence number that the block layer
+ * gives each disk once in a boot, so that no reference is held and a device
+ * number that is used again is not mistaken for the old disk.  A disk seen for
+ * the first time takes a slot, whose index is its id in entries; the worker
+ * then asks the driver for an identity.  What has none, or one that another
+ * disk has too, is refused, and said once.
+ *
+ * Disks without a parent device (loop, device-mapper, md, zram, nbd) are no
+ * disks to us: what backs them is.  Nor are the hidden ones that are the paths
+ * of an NVMe multipath disk: they cannot be opened to be asked.
+ */
+#define pr_fmt(fmt) "mem_hints: " fmt
+
+#include <linux/atomic.h>
+#include <linux/blkdev.h>
+#include <linux/device.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/kdev_t.h>
+#include <linux/major.h>
+#include <linux/pci.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "ident.h"
+#include "internal.h"
+#include "limits.h"
+
+/*
+ * @seq: of the disk; 0: free.  Taken by cmpxchg() from any context; given
+ *	back under mhint_drain_lock.
+ * @state: enum mhint_disk_state; published after @devt, read by completions.
+ * The rest belongs to mhint_drain_lock.
+ * @purge: entries in the table name the slot although they should not.
+ */
+struct mhint_slot {
+	u64 seq;
+	dev_t devt;
+	int state;
+	bool purge;
+	u64 nr_sectors;
+	struct mhint_ident ident;
+	char name[DISK_NAME_LEN];
+};
+
+static struct mhint_slot slots[MEM_HINT_MAX_DISKS];
+static atomic_t nr_new = ATOMIC_INIT(0);
+static bool crowded;
+
+/**
+ * mhint_disk_find - the id of a request's disk
+ * @disk: of a request in flight
+ * @known: set to whether entries may name it
+ *
+ * A disk that was not seen before gets an id; until it is known to be refused
+ * it counts as known, and the worker sorts the notes out.
+ *
+ * Context: any, under RCU.
+ *
+ * Return: the id; -ENODEV: a virtual or hidden disk; -ENOSPC: no id is free near by.
+ */
+int mhint_disk_find(struct gendisk *disk, bool *known)
+{
+	u64 seq = READ_ONCE(disk->diskseq);
+	u32 i, id, empty = MEM_HINT_MAX_DISKS;
+	int state;
+
+	if (!disk_to_dev(disk)->parent || disk->flags & GENHD_FL_HIDDEN || !seq)
+		return -ENODEV;
+again:
+	for (i = 0; i < MHINT_DISK_PROBES; i++) {
+		u64 there;
+
+		id = (seq + i) % MEM_HINT_MAX_DISKS;
+		there = READ_ONCE(slots[id].seq);
+		if (there == seq) {
+			/* Pairs with smp_store_release() below. */
+			state = smp_load_acquire(&slots[id].state);
+			if (state == MHINT_DISK_GONE)
+				return -ENODEV;
+			*known = state != MHINT_DISK_REFUSED;
+			return id;
+		}
+		if (!there && empty == MEM_HINT_MAX_DISKS)
+			empty = id;
+	}
+	if (empty == MEM_HINT_MAX_DISKS) {
+		WRITE_ONCE(crowded, true);
+		return -ENOSPC;
+	}
+	if (cmpxchg(&slots[empty].seq, 0, seq)) {
+		empty = MEM_HINT_MAX_DISKS;
+		goto again;
+	}
+	slots[empty].devt = disk_devt(disk);
+	/* Pairs with mhint_disks_resolve(). */
+	smp_store_release(&slots[empty].state, MHINT_DISK_NEW);
+	atomic_inc(&nr_new);
+	*known = true;
+	return empty;
+}
+
+/* May entries that name @id go into the table? */
+bool mhint_disk_usable(u32 id)
+{
+	return slots[id].state == MHINT_DISK_KNOWN;
+}
+
+/* The text of a sysfs attribute that the driver gave its disk, or -ENOENT. */
+static ssize_t disk_attr_text(struct gendisk *disk, const char *name, char *page)
+{
+	struct device *dev = disk_to_dev(disk);
+	const struct attribute_group **group;
+	struct device_attribute *da;
+	struct attribute **attr;
+
+	for (group = dev->groups; group && *group; group++) {
+		for (attr = (*group)->attrs; attr && *attr; attr++) {
+			if (strcmp((*attr)->name, name))
+				continue;
+			da = container_of(*attr, struct device_attribute, attr);
+			return da->show ? da->show(dev, da, page) : -ENOENT;
+		}
+	}
+	return -ENOENT;
+}
+
+/* The PCI function that @disk alone sits on: directly, or as its virtio device. */
+static struct device *disk_pci_function(struct gendisk *disk)
+{
+	struct device *dev = disk_to_dev(disk)->parent;
+
+	if (dev && dev->bus && !strcmp(dev->bus->name, "virtio"))
+		dev = dev->parent;
+	return dev && dev_is_pci(dev) ? dev : NULL;
+}
+
+static int disk_unique_id(struct gendisk *disk, struct mhint_ident *ident)
+{
+	static const struct {
+		enum blk_unique_id type;
+		const char *prefix;
+	} kinds[] = {
+		{ BLK_UID_NAA, "naa." },
+		{ BLK_UID_EUI64, "eui." },
+		{ BLK_UID_T10, "t10." },
+	};
+	bool scsi = !strncmp(disk->disk_name, "sd", 2);
+	u8 bytes[16];
+	int i, len;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		len = disk->fops->get_unique_id(disk, bytes, kinds[i].type);
+		if (len <= 0 || len > sizeof(bytes))
+			continue;
+		if (scsi)
+			return mhint_ident_hex(ident, MEM_HINT_DISK_SCSI_WWID,
+					       kinds[i].prefix, bytes, len);
+		return mhint_ident_hex(ident, MEM_HINT_DISK_NVME_NGUID, "",
+				       bytes, len);
+	}
+	return -ENODATA;
+}
+
+static int disk_identify(struct gendisk *disk, struct mhint_ident *ident)
+{
+	struct device *function;
+	int err = -ENODATA;
+	ssize_t len;
+	char *page;
+
+	if (disk->fops->get_unique_id) {
+		err = disk_unique_id(disk, ident);
+	} else {
+		page = (char *)get_zeroed_page(GFP_KERNEL);
+		if (!page)
+			return -ENOMEM;
+		len = disk_attr_text(disk, "serial", page);
+		if (len > 0)
+			err = mhint_ident_text(ident, MEM_HINT_DISK_VIRTIO_SERIAL,
+					       page, len);
+		free_page((unsigned long)page);
+	}
+	if (!err)
+		return 0;
+
+	function = disk_pci_function(disk);
+	if (!function)
+		return err;
+	return mhint_ident_text(ident, MEM_HINT_DISK_PCI, dev_name(function),
+				MEM_HINT_IDENTITY_LEN);
+}
+
+static void refuse(struct mhint_slot *s, const char *why)
+{
+	pr_notice("disk %s is not hinted: %s\n", s->name, why);
+	s->purge |= s->state == MHINT_DISK_KNOWN;
+	WRITE_ONCE(s->state, MHINT_DISK_REFUSED);
+}
+
+/*
+ * -ENODEV: the disk is not there any more.  Opening keeps the driver's module
+ * and the gendisk in place while they are asked.
+ */
+static int ask_disk(struct mhint_slot *s, struct mhint_ident *ident)
+{
+	struct gendisk *disk;
+	struct file *file;
+	int err = 0;
+
+	file = bdev_file_open_by_dev(s->devt, BLK_OPEN_READ, NULL, NULL);
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		return err == -ENXIO ? -ENODEV : err;
+	}
+	disk = file_bdev(file)->bd_disk;
+	if (disk->diskseq != s->seq) {
+		err = -ENODEV;
+		goto out;
+	}
+	strscpy(s->name, disk->disk_name);
+	s->nr_sectors = get_capacity(disk);
+	if (ident)
+		err = disk_identify(disk, ident);
+out:
+	bdev_fput(file);
+	return err;
+}
+
+static void check_duplicate(struct mhint_slot *s)
+{
+	struct mhint_slot *o;
+
+	for (o = slots; o < slots + MEM_HINT_MAX_DISKS; o++) {
+		if (o == s || !mhint_ident_same(&o->ident, &s->ident) ||
+		    (o->state != MHINT_DISK_KNOWN &&
+		     o->state != MHINT_DISK_REFUSED))
+			continue;
+		if (o->seq == s->seq) {	/* two CPUs saw it first at once */
+			s->state = MHINT_DISK_GONE;
+			return;
+		}
+		if (o->state == MHINT_DISK_KNOWN)
+			refuse(o, "another disk has the same identity");
+		refuse(s, "another disk has the same identity");
+		return;
+	}
+	s->state = MHINT_DISK_KNOWN;
+	pr_info("disk %ld is %s: %s %.*s\n", (long)(s - slots), s->name,
+		mhint_ident_type_name(s->ident.type),
+		(int)sizeof(s->ident.id), (const char *)s->ident.id);
+}
+
+/*
+ * Ask disks that were seen for the first time who they are; reads from them,
+ * so it may sleep for as long as a disk does.
+ */
+void mhint_disks_resolve(void)
+{
+	struct mhint_slot *s;
+	int err;
+
+	if (!atomic_read(&nr_new))
+		return;
+	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++) {
+		/* Pairs with mhint_disk_find(). */
+		if (smp_load_acquire(&s->state) != MHINT_DISK_NEW)
+			continue;
+		atomic_dec(&nr_new);
+		scnprintf(s->name, sizeof(s->name), "%u:%u", MAJOR(s->devt),
+			  MINOR(s->devt));
+		memset(&s->ident, 0, sizeof(s->ident));
+		err = ask_disk(s, &s->ident);
+		if (err == -ENODEV)
+			s->state = MHINT_DISK_GONE;
+		else if (err == -ENODATA)
+			refuse(s, "it has no serial or other identity");
+		else if (err == -E2BIG)
+			refuse(s, "its identity is too long");
+		else if (err)
+			refuse(s, "it cannot be asked for its identity");
+		else
+			check_duplicate(s);
+	}
+}
+
+/*
+ * Find disks that have gone since, and sizes that have changed.  What was
+ * refused as a duplicate stays refused until it goes itself: an identity that
+ * was ambiguous once is not to be trusted with the entries of before.
+ */
+void mhint_disks_recheck(void)
+{
+	struct mhint_slot *s;
+
+	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++) {
+		if (s->state != MHINT_DISK_KNOWN && s->state != MHINT_DISK_REFUSED)
+			continue;
+		if (ask_disk(s, NULL) != -ENODEV)
+			continue;
+		s->purge |= s->state == MHINT_DISK_KNOWN;
+		WRITE_ONCE(s->state, MHINT_DISK_GONE);
+	}
+	WRITE_ONCE(crowded, false);
+}
+
+/**
+ * mhint_disk_next_stale - find a slot whose entries must go
+ * @id: where to look from; the slot found
+ * @gone: set to whether the slot is to be released afterwards
+ *
+ * Return: false when there is none.
+ */
+bool mhint_disk_next_stale(u32 *id, bool *gone)
+{
+	static unsigned long next_recheck = INITIAL_JIFFIES;
+
+	if (READ_ONCE(crowded) && time_after_eq(jiffies, next_recheck)) {
+		mhint_disks_recheck();
+		next_recheck = jiffies + MHINT_CROWDED_RECHECK_MS * HZ / 1000;
+	}
+	for (; *id < MEM_HINT_MAX_DISKS; ++*id) {
+		struct mhint_slot *s = &slots[*id];
+
+		*gone = s->state == MHINT_DISK_GONE;
+		if (!*gone && !s->purge)
+			continue;
+		s->purge = false;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Free the slot of a disk that is gone.  The caller has waited for the
+ * completions that may have found it, and thrown their notes away.
+ */
+void mhint_disks_release(u32 id)
+{
+	struct mhint_slot *s = &slots[id];
+
+	memset(&s->ident, 0, sizeof(s->ident));
+	s->state = MHINT_DISK_FREE;
+	smp_store_release(&s->seq, 0);	/* pairs with the cmpxchg() */
+}
+
+/* The disks that entries may name, in the order of their ids. */
+u32 mhint_disks_fill(struct mem_hint_disk *disks, u32 max)
+{
+	u32 id, nr = 0;
+
+	for (id = 0; id < MEM_HINT_MAX_DISKS && nr < max; id++) {
+		const struct mhint_slot *s = &slots[id];
+		struct mem_hint_disk *d = &disks[nr];
+
+		if (s->state != MHINT_DISK_KNOWN)
+			continue;
+		memset(d, 0, sizeof(*d));
+		d->id = cpu_to_le32(id);
+		d->type = cpu_to_le32(s->ident.type);
+		d->nr_sectors = cpu_to_le64(s->nr_sectors);
+		memcpy(d->identity, s->ident.id, sizeof(d->identity));
+		strscpy((char *)d->name, s->name, sizeof(d->name));
+		nr++;
+	}
+	return nr;
+}
+
+/* One line a disk: id, type, name, sectors, identity if it has one. */
+ssize_t mhint_disks_text(char *buf)
+{
+	ssize_t at = 0;
+	u32 id;
+
+	for (id = 0; id < MEM_HINT_MAX_DISKS; id++) {
+		const struct mhint_slot *s = &slots[id];
+
+		if (s->state != MHINT_DISK_KNOWN && s->state != MHINT_DISK_REFUSED)
+			continue;
+		at += sysfs_emit_at(buf, at, "%u %s %s %llu", id,
+				    s->state == MHINT_DISK_KNOWN ?
+				    mhint_ident_type_name(s->ident.type) :
+				    "refused", s->name, s->nr_sectors);
+		if (s->state == MHINT_DISK_KNOWN)
+			at += sysfs_emit_at(buf, at, " %.*s",
+					    (int)sizeof(s->ident.id),
+					    (const char *)s->ident.id);
+		at += sysfs_emit_at(buf, at, "\n");
+	}
+	return at;
+}

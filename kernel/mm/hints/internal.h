@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files with kernel internals share.
+ *
+ * Lock order: mhint_drain_lock -> a CPU's ring lock.  Block devices are opened
+ * and asked for their identity under mhint_drain_lock; no I/O path takes it.
+ */
+#ifndef MM_HINTS_INTERNAL_H
+#define MM_HINTS_INTERNAL_H
+
+#include <linux/types.h>
+#include <linux/blkdev.h>
+#include <uapi/linux/mem_hints.h>
+
+#include "notes.h"
+
+/* What is known of a disk by its completions; see disks.c. */
+enum mhint_disk_state {
+	MHINT_DISK_FREE,	/* no disk */
+	MHINT_DISK_NEW,		/* seen; to be asked for its identity */
+	MHINT_DISK_KNOWN,	/* entries may name it */
+	MHINT_DISK_REFUSED,	/* no usable identity; reads only clear */
+	MHINT_DISK_GONE,	/* being forgotten */
+};
+
+/* registry.c */
+int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms);
+void mhint_registry_exit(void);
+void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
+		struct mhint_counts *delta);
+void mhint_drain(void);
+int mhint_freeze(struct mem_hint_started *out);
+void mhint_thaw(void);
+int mhint_set_enabled(bool on);
+bool mhint_enabled(void);
+bool mhint_frozen(void);
+u32 mhint_list_disks(struct mem_hint_disk *disks, u32 max);
+ssize_t mhint_show_disks(char *buf);
+u64 mhint_root_gpa(void);
+
+struct mhint_stats {
+	struct mhint_counts counts;
+	u64 nr_valid;
+	u64 nr_frames;
+	u64 table_pages;	/* the root included */
+};
+
+void mhint_get_stats(struct mhint_stats *stats);
+
+/* disks.c; all but mhint_disk_find() are called under mhint_drain_lock */
+int mhint_disk_find(struct gendisk *disk, bool *known);
+bool mhint_disk_usable(u32 id);
+void mhint_disks_resolve(void);
+void mhint_disks_recheck(void);
+void mhint_disks_release(u32 id);
+bool mhint_disk_next_stale(u32 *id, bool *gone);
+u32 mhint_disks_fill(struct mem_hint_disk *disks, u32 max);
+ssize_t mhint_disks_text(char *buf);
+
+/* kfunc.c */
+int bpf_mhint_note_rq(struct request *rq, unsigned int nr_bytes, u64 flags);
+int mhint_kfunc_init(void);
+
+/* channel.c */
+int mhint_channel_start(bool allow_local, bool privileged_peer);
+void mhint_channel_stop(void);
+
+/* sysfs.c */
+int mhint_sysfs_init(void);
+void mhint_sysfs_exit(void);
+
+#endif

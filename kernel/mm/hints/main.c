@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory hints, guest part: says which pages of this guest hold which blocks
+ * of which disk, so that a migration can leave them out.
+ * See Documentation/mm/mem_hints.rst.
+ */
+#define pr_fmt(fmt) "mem_hints: " fmt
+
+#include <linux/minmax.h>
+#include <linux/module.h>
+
+#include "internal.h"
+#include "limits.h"
+
+static unsigned int ring_notes = MHINT_RING_NOTES_DEFAULT;
+module_param(ring_notes, uint, 0444);
+MODULE_PARM_DESC(ring_notes, "frames that a CPU can note before they are taken into the table");
+
+static unsigned int drain_ms = MHINT_DRAIN_MS_DEFAULT;
+module_param(drain_ms, uint, 0444);
+MODULE_PARM_DESC(drain_ms, "milliseconds until noted frames are taken into the table");
+
+static bool allow_local;
+module_param(allow_local, bool, 0444);
+MODULE_PARM_DESC(allow_local, "for tests: let processes of this machine use the channel by vsock loopback");
+
+static bool privileged_peer;
+module_param(privileged_peer, bool, 0444);
+MODULE_PARM_DESC(privileged_peer, "take channel connections from ports below 1024 of the host only");
+
+static int __init mhint_init(void)
+{
+	int err;
+
+	ring_notes = clamp(ring_notes, MHINT_RING_NOTES_MIN, MHINT_RING_NOTES_MAX);
+	drain_ms = min(drain_ms, MHINT_DRAIN_MS_MAX);
+
+	err = mhint_registry_init(ring_notes, drain_ms);
+	if (err)
+		return err;
+	err = mhint_sysfs_init();
+	if (err)
+		goto err_registry;
+	err = mhint_channel_start(allow_local, privileged_peer);
+	if (err)
+		goto err_sysfs;
+	/* Last: from here on programs may call in. */
+	err = mhint_kfunc_init();
+	if (err)
+		goto err_channel;
+	if (allow_local)
+		pr_warn("allow_local is set: any process of this guest can use the channel\n");
+	return 0;
+
+err_channel:
+	mhint_channel_stop();
+err_sysfs:
+	mhint_sysfs_exit();
+err_registry:
+	mhint_registry_exit();
+	return err;
+}
+
+/*
+ * Not reached while a program that calls us is loaded or a migration is under
+ * way: both hold a reference.
+ */
+static void __exit mhint_exit(void)
+{
+	mhint_channel_stop();
+	mhint_sysfs_exit();
+	mhint_registry_exit();
+}
+
+module_init(mhint_init);
+module_exit(mhint_exit);
+
+MODULE_DESCRIPTION("Memory hints: which guest page holds which disk block");
+MODULE_LICENSE("GPL");
+MODULE_SOFTDEP("pre: vsock");

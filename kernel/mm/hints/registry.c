@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The registry: from the notes of completions to the table in guest RAM.
+ *
+ * Completions append to a buffer of their CPU.  Draining swaps each CPU's
+ * buffer for an empty one and enters the notes; it is the table's only writer.
+ * Notes of one CPU keep their order.  Two CPUs that do I/O to one frame within
+ * a drain period may be entered the wrong way round: the hint is then stale,
+ * which the host finds out.
+ *
+ * While frozen, notes are kept aside and entered at thaw.
+ */
+#define pr_fmt(fmt) "mem_hints: " fmt
+
+#include <linux/blkdev.h>
+#include <linux/bio.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/vmalloc.h>
+#include <linux/workqueue.h>
+
+#include "entry.h"
+#include "internal.h"
+#include "limits.h"
+#include "table.h"
+
+/*
+ * @lock: guards the rest against the drain; taken with interrupts off, held
+ *	for one request's pages at most.
+ * @active: being appended to; the other one is empty or being entered.
+ */
+struct mhint_ring {
+	raw_spinlock_t lock;
+	struct mhint_buf *active;
+	struct mhint_counts counts;
+	struct mhint_buf bufs[2];
+};
+
+/* Notes kept aside while frozen, a page at a time. */
+struct mhint_chunk {
+	struct list_head list;
+	u32 nr;
+	struct mhint_note notes[];
+};
+
+#define CHUNK_NOTES	((PAGE_SIZE - sizeof(struct mhint_chunk)) / \
+			 sizeof(struct mhint_note))
+
+static DEFINE_PER_CPU(struct mhint_ring, mhint_rings);
+static DEFINE_MUTEX(mhint_drain_lock);
+static struct workqueue_struct *drain_wq;
+static struct delayed_work drain_work;
+static unsigned long drain_delay;
+static bool enabled;
+
+/* Under mhint_drain_lock; some are read without it for statistics. */
+static struct mhint_table table;
+static u64 lost;		/* notes that found no memory or no slot */
+static bool frozen;
+static LIST_HEAD(pending);
+static u64 nr_pending, max_pending;
+
+/* ---- table pages -------------------------------------------------------- */
+
+static void *table_alloc(void *ctx, u64 *gpa)
+{
+	struct page *page;
+
+	page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
+			  __GFP_RETRY_MAYFAIL);
+	if (!page)
+		return NULL;
+	*gpa = page_to_phys(page);
+	return page_address(page);
+}
+
+static void table_free(void *ctx, void *page, u64 gpa)
+{
+	free_page((unsigned long)page);
+}
+
+static void *table_at(void *ctx, u64 gpa)
+{
+	return phys_to_virt(gpa);
+}
+
+static void table_relax(void *ctx)
+{
+	cond_resched();
+}
+
+static const struct mhint_table_ops table_ops = {
+	.alloc	= table_alloc,
+	.free	= table_free,
+	.at	= table_at,
+	.relax	= table_relax,
+};
+
+/* First frame above all memory, and how many frames there are. */
+static void memory_size(u64 *end, u64 *present)
+{
+	int nid;
+
+	*end = 0;
+	*present = 0;
+	for_each_node_state(nid, N_MEMORY) {
+		*end = max_t(u64, *end, pgdat_end_pfn(NODE_DATA(nid)));
+		*present += node_present_pages(nid);
+	}
+}
+
+static void update_limits(void)
+{
+	u64 end, present, leaves;
+
+	memory_size(&end, &present);
+	leaves = DIV_ROUND_UP(present, MEM_HINT_SLOTS) + MHINT_TABLE_SLACK_PAGES;
+	mhint_table_limit(&table, end,
+			  leaves + DIV_ROUND_UP(leaves, MEM_HINT_SLOTS) +
+			  table.levels);
+	max_pending = present / MHINT_PENDING_FRAMES_PER_NOTE;
+}
+
+static void publish(void)
+{
+	mhint_table_publish(&table,
+			    (frozen ? MEM_HINT_ROOT_FROZEN : 0) |
+			    (enabled ? 0 : MEM_HINT_ROOT_DISABLED));
+}
+
+/* ---- from completions to the table -------------------------------------- */
+
+/**
+ * mhint_note - note the pages of bios whose transfer is complete
+ * @io: disk, position and direction; the position is that of each bio
+ * @bio: first of a request's chain, not advanced yet
+ * @left: bytes that are complete
+ * @delta: added to with what became of the frames
+ *
+ * Context: any but NMI.
+ */
+void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
+		struct mhint_counts *delta)
+{
+	u32 before, after, half;
+	struct mhint_ring *ring;
+	struct bvec_iter iter;
+	struct bio_vec bv;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	ring = this_cpu_ptr(&mhint_rings);
+	raw_spin_lock(&ring->lock);
+	half = ring->active->size / 2;
+	before = ring->active->nr;
+	for (; bio && left; bio = bio->bi_next) {
+		io->pos = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
+		bio_for_each_bvec(bv, bio, iter) {
+			u32 len = min(bv.bv_len, left);
+
+			mhint_note_span(ring->active, delta, io,
+					page_to_phys(bv.bv_page) + bv.bv_offset,
+					len);
+			left -= len;
+			if (!left)
+				break;
+		}
+	}
+	after = ring->active->nr;
+	ring->counts.noted += delta->noted;
+	ring->counts.dropped += delta->dropped;
+	ring->counts.misaligned += delta->misaligned;
+	raw_spin_unlock(&ring->lock);
+	local_irq_restore(flags);
+
+	if (after >= half && before < half)
+		mod_delayed_work(drain_wq, &drain_work, 0);
+	else if (!before && after)
+		queue_delayed_work(drain_wq, &drain_work, drain_delay);
+}
+
+static void enter(const struct mhint_note *note)
+{
+	int err;
+
+	if (note->entry && !mhint_disk_usable(mhint_entry_disk(note->entry)))
+		err = mhint_table_set(&table, note->frame, 0);
+	else
+		err = mhint_table_set(&table, note->frame, note->entry);
+	lost += err != 0;
+}
+
+static void put_aside(const struct mhint_note *note)
+{
+	struct mhint_chunk *c = NULL;
+
+	if (!list_empty(&pending))
+		c = list_last_entry(&pending, struct mhint_chunk, list);
+	if (!c || c->nr == CHUNK_NOTES) {
+		if (nr_pending >= max_pending) {
+			lost++;
+			return;
+		}
+		c = (void *)__get_free_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+					    __GFP_RETRY_MAYFAIL);
+		if (!c) {
+			lost++;
+			return;
+		}
+		c->nr = 0;
+		list_add_tail(&c->list, &pending);
+	}
+	c->notes[c->nr++] = *note;
+	nr_pending++;
+}
+
+static void drain_cpu(struct mhint_ring *ring)
+{
+	struct mhint_buf *full;
+	u32 i;
+
+	raw_spin_lock_irq(&ring->lock);
+	full = ring->active;
+	if (full->nr)
+		ring->active = full == &ring->bufs[0] ? &ring->bufs[1] :
+							&ring->bufs[0];
+	raw_spin_unlock_irq(&ring->lock);
+	if (!full->nr)
+		return;
+
+	/* Every disk that these notes name has its slot by now. */
+	mhint_disks_resolve();
+	for (i = 0; i < full->nr; i++) {
+		if (frozen)
+			put_aside(&full->notes[i]);
+		else
+			enter(&full->notes[i]);
+		if (!(i % MEM_HINT_SLOTS))
+			cond_resched();
+	}
+	full->nr = 0;
+}
+
+static void drain_cpus(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		drain_cpu(per_cpu_ptr(&mhint_rings, cpu));
+}
+
+/* Forget disks that have gone and entries of disks that are refused since. */
+static void drop_stale_disks(void)
+{
+	bool gone;
+	u32 id;
+
+	for (id = 0; mhint_disk_next_stale(&id, &gone); id++) {
+		mhint_table_purge_disk(&table, id);
+		if (!gone)
+			continue;
+		/* No completion uses the id after this, ... */
+		synchronize_rcu();
+		/* ... and no note, while it is not usable. */
+		drain_cpus();
+		mhint_disks_release(id);
+	}
+}
+
+static void drain_locked(void)
+{
+	lockdep_assert_held(&mhint_drain_lock);
+	if (!frozen)
+		update_limits();
+	drain_cpus();
+	if (!frozen) {
+		drop_stale_disks();
+		publish();
+	}
+}
+
+/* Enter all notes of I/O that completed before the call.  May sleep. */
+void mhint_drain(void)
+{
+	mutex_lock(&mhint_drain_lock);
+	drain_locked();
+	mutex_unlock(&mhint_drain_lock);
+}
+
+static void drain_fn(struct work_struct *work)
+{
+	mhint_drain();
+}
+
+/* ---- migration ---------------------------------------------------------- */
+
+/**
+ * mhint_freeze - bring the table up to date and let it stand still
+ * @out: what STARTED says
+ *
+ * Holds a reference of the module until mhint_thaw(): the host may be reading.
+ *
+ * Return: 0; -ESHUTDOWN: hints are disabled, or the module is going; -EBUSY.
+ */
+int mhint_freeze(struct mem_hint_started *out)
+{
+	int err = 0;
+
+	if (!try_module_get(THIS_MODULE))
+		return -ESHUTDOWN;
+	mutex_lock(&mhint_drain_lock);
+	if (frozen)
+		err = -EBUSY;
+	else if (!enabled)
+		err = -ESHUTDOWN;
+	if (err)
+		goto out;
+	drain_locked();
+	frozen = true;
+	table.generation++;
+	publish();
+	out->generation = cpu_to_le64(table.generation);
+	out->nr_valid = cpu_to_le64(table.nr_valid);
+	out->table_pages = cpu_to_le64(table.nr_pages + 1);
+out:
+	mutex_unlock(&mhint_drain_lock);
+	if (err)
+		module_put(THIS_MODULE);
+	return err;
+}
+
+/* Enter what was noted while frozen.  Once after each mhint_freeze(). */
+void mhint_thaw(void)
+{
+	struct mhint_chunk *c, *next;
+	u32 i;
+
+	mutex_lock(&mhint_drain_lock);
+	drain_locked();		/* in order: aside first */
+	frozen = false;
+	list_for_each_entry_safe(c, next, &pending, list) {
+		for (i = 0; i < c->nr; i++)
+			enter(&c->notes[i]);
+		list_del(&c->list);
+		free_page((unsigned long)c);
+		cond_resched();
+	}
+	nr_pending = 0;
+	drop_stale_disks();
+	publish();
+	mutex_unlock(&mhint_drain_lock);
+	module_put(THIS_MODULE);
+}
+
+/* ---- the rest of the module asks ---------------------------------------- */
+
+/**
+ * mhint_set_enabled - switch hints on or off
+ * @on: off also empties the table and gives its memory back
+ *
+ * Return: 0; -EBUSY: a migration is under way.
+ */
+int mhint_set_enabled(bool on)
+{
+	int err = 0;
+
+	mutex_lock(&mhint_drain_lock);
+	if (frozen && !on) {
+		err = -EBUSY;
+		goto out;
+	}
+	WRITE_ONCE(enabled, on);
+	if (!on) {
+		synchronize_rcu();	/* nobody appends any more */
+		drain_locked();
+		mhint_table_clear(&table);
+	}
+	publish();
+out:
+	mutex_unlock(&mhint_drain_lock);
+	return err;
+}
+
+bool mhint_enabled(void)
+{
+	return READ_ONCE(enabled);
+}
+
+bool mhint_frozen(void)
+{
+	return READ_ONCE(frozen);
+}
+
+u64 mhint_root_gpa(void)
+{
+	return virt_to_phys(table.root);
+}
+
+/* The disks that entries may name; asks each whether it is still there. */
+u32 mhint_list_disks(struct mem_hint_disk *disks, u32 max)
+{
+	u32 nr;
+
+	mutex_lock(&mhint_drain_lock);
+	drain_locked();
+	if (!frozen) {
+		mhint_disks_recheck();
+		drop_stale_disks();
+	}
+	nr = mhint_disks_fill(disks, max);
+	mutex_unlock(&mhint_drain_lock);
+	return nr;
+}
+
+ssize_t mhint_show_disks(char *buf)
+{
+	ssize_t len;
+
+	mutex_lock(&mhint_drain_lock);
+	len = mhint_disks_text(buf);
+	mutex_unlock(&mhint_drain_lock);
+	return len;
+}
+
+/* Notes that are still in the buffers are not in @stats->nr_valid. */
+void mhint_get_stats(struct mhint_stats *stats)
+{
+	int cpu;
+
+	memset(stats, 0, sizeof(*stats));
+	for_each_possible_cpu(cpu) {
+		const struct mhint_ring *r = per_cpu_ptr(&mhint_rings, cpu);
+
+		stats->counts.noted += READ_ONCE(r->counts.noted);
+		stats->counts.dropped += READ_ONCE(r->counts.dropped);
+		stats->counts.misaligned += READ_ONCE(r->counts.misaligned);
+	}
+	mutex_lock(&mhint_drain_lock);
+	stats->counts.dropped += lost;
+	stats->nr_valid = table.nr_valid;
+	stats->nr_frames = table.nr_frames;
+	stats->table_pages = table.nr_pages + 1;
+	mutex_unlock(&mhint_drain_lock);
+}
+
+static void free_rings(void)
+{
+	int cpu, i;
+
+	for_each_possible_cpu(cpu)
+		for (i = 0; i < 2; i++) {
+			struct mhint_ring *r = per_cpu_ptr(&mhint_rings, cpu);
+
+			kvfree(r->bufs[i].notes);
+			r->bufs[i].notes = NULL;
+		}
+}
+
+static int alloc_rings(unsigned int notes)
+{
+	int cpu, i;
+
+	for_each_possible_cpu(cpu) {
+		struct mhint_ring *r = per_cpu_ptr(&mhint_rings, cpu);
+
+		raw_spin_lock_init(&r->lock);
+		r->active = &r->bufs[0];
+		for (i = 0; i < 2; i++) {
+			r->bufs[i].size = notes;
+			r->bufs[i].notes =
+				kvmalloc_node(array_size(notes, sizeof(struct mhint_note)),
+					      GFP_KERNEL, cpu_to_node(cpu));
+			if (!r->bufs[i].notes)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
+{
+	struct mem_hint_root *root;
+	u64 end, present;
+	int err;
+
+	BUILD_BUG_ON(PAGE_SIZE != MEM_HINT_FRAME_SIZE);
+	drain_delay = msecs_to_jiffies(drain_ms);
+	INIT_DELAYED_WORK(&drain_work, drain_fn);
+	root = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!root)
+		return -ENOMEM;
+	err = alloc_rings(ring_notes);
+	if (err)
+		goto err_rings;
+	drain_wq = alloc_workqueue("mem_hints", WQ_UNBOUND, 1);
+	if (!drain_wq) {
+		err = -ENOMEM;
+		goto err_rings;
+	}
+
+	/* Three levels at least, so that hotplugged memory finds its place. */
+	memory_size(&end, &present);
+	mhint_table_init(&table, root, &table_ops, NULL,
+			 max(3U, mhint_table_levels(end)));
+	update_limits();
+	enabled = true;
+	publish();
+	return 0;
+
+err_rings:
+	free_rings();
+	free_page((unsigned long)root);
+	return err;
+}
+
+/* Nobody notes and nobody is connected any more. */
+void mhint_registry_exit(void)
+{
+	cancel_delayed_work_sync(&drain_work);
+	destroy_workqueue(drain_wq);
+	mhint_table_clear(&table);
+	free_page((unsigned long)table.root);
+	free_rings();
+}

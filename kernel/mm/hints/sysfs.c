@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+/* /sys/kernel/mm/hints/; each file: Documentation/ABI/testing/sysfs-kernel-mm-hints */
+#include <linux/kernfs.h>
+#include <linux/kobject.h>
+#include <linux/kstrtox.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sysfs.h>
+
+#include "internal.h"
+
+static ssize_t root_gpa_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "0x%llx\n", mhint_root_gpa());
+}
+
+static struct kobj_attribute root_gpa_attr = __ATTR_RO_MODE(root_gpa, 0400);
+
+static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%d\n", mhint_enabled());
+}
+
+static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t len)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(buf, &on);
+	if (!err)
+		err = mhint_set_enabled(on);
+	return err ?: len;
+}
+
+static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
+
+static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", mhint_frozen() ? "frozen" : "idle");
+}
+
+static struct kobj_attribute state_attr = __ATTR_RO(state);
+
+static ssize_t disks_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return mhint_show_disks(buf);
+}
+
+static struct kobj_attribute disks_attr = __ATTR_RO_MODE(disks, 0400);
+
+static ssize_t abi_show(struct kobject *kobj, struct kobj_attribute *attr,
+			char *buf)
+{
+	return sysfs_emit(buf, "%d\n", MEM_HINT_ABI_VERSION);
+}
+
+static struct kobj_attribute abi_attr = __ATTR_RO(abi);
+
+#define STAT_ATTR(name, expr)						\
+static ssize_t name##_show(struct kobject *kobj,			\
+			   struct kobj_attribute *attr, char *buf)	\
+{									\
+	struct mhint_stats stats;					\
+									\
+	mhint_get_stats(&stats);					\
+	return sysfs_emit(buf, "%llu\n", (u64)(expr));			\
+}									\
+static struct kobj_attribute name##_attr = __ATTR_RO(name)
+
+STAT_ATTR(nr_noted, stats.counts.noted);
+STAT_ATTR(nr_dropped, stats.counts.dropped);
+STAT_ATTR(nr_misaligned, stats.counts.misaligned);
+STAT_ATTR(nr_frames_valid, stats.nr_valid);
+STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
+
+static struct attribute *mhint_attrs[] = {
+	&root_gpa_attr.attr,
+	&enabled_attr.attr,
+	&state_attr.attr,
+	&disks_attr.attr,
+	&abi_attr.attr,
+	&nr_noted_attr.attr,
+	&nr_dropped_attr.attr,
+	&nr_misaligned_attr.attr,
+	&nr_frames_valid_attr.attr,
+	&table_bytes_attr.attr,
+	NULL
+};
+
+static const struct attribute_group mhint_group = {
+	.attrs = mhint_attrs,
+};
+
+static struct kobject *hints_kobj;
+
+#ifdef MODULE
+/*
+ * mm_kobj is not exported; the directory that it stands for is found by name.
+ * A sysfs directory's private data is its kobject, and this one never goes.
+ */
+static struct kobject *find_mm_kobj(void)
+{
+	struct kernfs_node *kn = kernfs_find_and_get(kernel_kobj->sd, "mm");
+	struct kobject *kobj = kn ? kn->priv : NULL;
+
+	kernfs_put(kn);
+	return kobj;
+}
+#else
+static struct kobject *find_mm_kobj(void)
+{
+	return mm_kobj;
+}
+#endif
+
+int mhint_sysfs_init(void)
+{
+	struct kobject *parent = find_mm_kobj();
+	int err;
+
+	if (!parent)
+		return -ENOENT;
+	hints_kobj = kobject_create_and_add("hints", parent);
+	if (!hints_kobj)
+		return -ENOMEM;
+	err = sysfs_create_group(hints_kobj, &mhint_group);
+	if (err)
+		kobject_put(hints_kobj);
+	return err;
+}
+
+void mhint_sysfs_exit(void)
+{
+	sysfs_remove_group(hints_kobj, &mhint_group);
+	kobject_put(hints_kobj);
+}
