@@ -149,17 +149,31 @@ hosts_stop() {
 
 # qmp HOST JSON: one command to the host's QEMU, prints what it returns.
 qmp() {
-	local h=$1 json=$2 reply
-	reply=$({
-		printf '{"execute":"qmp_capabilities"}\n%s\n' "$json"
-		# QEMU answers in order, but only while the connection is open.
-		sleep 5
-	} | timeout 10 socat -t5 - "UNIX-CONNECT:$LAB_RUN/$h.qmp" |
-		grep -m2 -E '"(return|error)"' | tail -1) || true
+	local h=$1 json=$2 reply pid
+	coproc LAB_QMP { exec socat - "UNIX-CONNECT:$LAB_RUN/$h.qmp" 2>/dev/null; }
+	pid=$LAB_QMP_PID
+	# Events come in between; the answers come in order.
+	printf '{"execute":"qmp_capabilities"}\n%s\n' "$json" >&"${LAB_QMP[1]}"
+	reply=$(qmp_reply <&"${LAB_QMP[0]}" >/dev/null && qmp_reply <&"${LAB_QMP[0]}") || true
+	kill "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
 	[ -n "$reply" ] || die "no answer from the QEMU of host $h"
 	jq -e 'has("error") | not' <<<"$reply" >/dev/null ||
 		die "QEMU of host $h: $(jq -r .error.desc <<<"$reply")"
 	jq -c .return <<<"$reply"
+}
+
+qmp_reply() {
+	local line
+	while IFS= read -r -t 30 line; do
+		case $line in
+		'{"return"'* | '{"error"'* | '{"id"'*)
+			printf '%s\n' "$line"
+			return 0
+			;;
+		esac
+	done
+	return 1
 }
 
 # storage_rate BYTES|off [HOST...]
