@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Every bound of the host part in one place.  What is counted in entries is
+ * what a lock may be held for, or what one call may do, before others get a turn.
+ */
+#ifndef _MIGDB_LIMITS_H
+#define _MIGDB_LIMITS_H
+
+#include <linux/types.h>
+
+#define MIGDB_PAGE_BYTES	4096u
+/* 2^44 blocks of 4 KiB: what a hint table entry can name (64 PiB) */
+#define MIGDB_MAX_BLOCK		(1ULL << 44)
+/* As many as vhost takes by default; QEMU needs a handful. */
+#define MIGDB_MAX_REGIONS	64u
+/* 16 TiB of guest memory: indexes fit 32 bits with room. */
+#define MIGDB_MAX_PAGES		(1ULL << 32)
+
+/* Snapshot: candidates of one window of disk blocks that are held at a time. */
+#define MIGDB_WINDOW_ENTRIES	(4u << 20)
+/* Snapshot: histogram buckets over all disks, a u32 each. */
+#define MIGDB_WINDOW_BUCKETS	(64u << 10)
+
+/* Pages handled per hold of the set lock (hash, subtract, return). */
+#define MIGDB_SET_BATCH_PAGES	64u
+/* Ring entries per hold of the set lock; a harvest loops over such batches. */
+#define MIGDB_HARVEST_BATCH	4096u
+/* Frames waiting for the VMM's read(2), per session. */
+#define MIGDB_TX_MAX_BYTES	(1u << 20)
+/* Runs of one frame: keeps a frame far below MIGDB_MAX_FRAME_BYTES. */
+#define MIGDB_RECORD_FRAME_PAGES 1536u
+#define MIGDB_LIST_FRAME_RUNS	2048u
+
+/* Fetch: one read, and reads in flight per lane (4 lanes: 64 deep). */
+#define MIGDB_IO_MAX_PAGES	128u
+#define MIGDB_LANE_DEPTH	16u
+/* Reading up to so many unwanted blocks is cheaper than another request. */
+#define MIGDB_IO_GAP_PAGES	4u
+/* Pages verified and placed per run of a lane's work item. */
+#define MIGDB_PLACE_BATCH_PAGES	256u
+
+/* Defaults of the sysfs knobs. */
+#define MIGDB_DEFAULT_MAX_SESSIONS	16u
+#define MIGDB_DEFAULT_INFLIGHT_BYTES	(64ull << 20)
+
+/* Longest wait that a caller may ask MIGDB_DRAIN for. */
+#define MIGDB_MAX_GRACE_NS	(10ull * 1000 * 1000 * 1000)
+
+#endif /* _MIGDB_LIMITS_H */
