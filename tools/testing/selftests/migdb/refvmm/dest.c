@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The destination.  One thread: messages from the source, and the session's
+ * eventfd for what the kernel wants carried back.
+ *
+ * The API in the order of a migration:
+ *	VHOST_SET_OWNER, VHOST_SET_MEM_TABLE, MIGDB_SET_DISK, MIGDB_START(dest)
+ *	write(rx) what comes; read(tx) what goes back; claim each page that the
+ *	stream brings, before it is written
+ *	MIGDB_DRAIN when the source is sealed; MIGDB_COMPLETE before the guest runs
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "refvmm.h"
+#include "siphash.h"
+
+struct held {			/* FAULT_LATE_RECORD */
+	struct held *next;
+	u32 bytes;
+	u8 data[];
+};
+
+struct dest {
+	struct vm *vm;
+	struct workload *w;
+	const struct options *o;
+	struct channel chan;
+	struct mdb mdb;
+	bool live;		/* there is a session, ABORTED or not */
+	bool told;		/* the source knows that it is ABORTED */
+	u64 received;
+	u64 differ;
+	bool have_state, complete;
+	struct vm_cpu_state state[GUEST_MAX_CPUS];
+	struct result result;
+	u8 *buf;
+	struct held *held, **held_tail;
+	u8 *unclaimed;		/* a byte per page */
+};
+
+static void setup(struct dest *d, const u8 uuid[MIGDB_UUID_BYTES])
+{
+	struct mdb *m = &d->mdb;
+	int rc = mdb_open(m);
+
+	if (!rc)
+		rc = mdb_set_owner(m);
+	if (!rc)
+		rc = mdb_set_memory(m, 0, d->vm->bytes, d->vm->ram);
+	if (!rc)
+		rc = mdb_set_disk(m, WORKLOAD_HOST_DISK, d->w->disk, WORKLOAD_SERIAL);
+	if (!rc)
+		rc = mdb_start(m, MIGDB_ROLE_DEST, uuid, "refvmm-dest");
+	d->live = !rc;
+	if (rc) {
+		progress(d->o, "destination: no session: %s", strerror(-rc));
+		mdb_close(m);
+	}
+}
+
+/* Carries what the kernel has to say to the source. */
+static int carry(struct dest *d)
+{
+	static u8 buf[4 * MIGDB_MAX_FRAME_BYTES];
+	struct migdb_stats st;
+	u64 count;
+	ssize_t n;
+	int rc = 0;
+
+	if (!d->live)
+		return 0;
+	if (read(d->mdb.event, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return -errno;
+	while (!rc && (n = read(d->mdb.tx, buf, sizeof(buf))) > 0)
+		rc = chan_send(&d->chan, MSG_MIGDB, 0, buf, n);
+	if (!rc && !d->told && !mdb_stats(&d->mdb, &st) && st.out_state == MIGDB_STATE_ABORTED) {
+		d->told = true;
+		progress(d->o, "destination: aborted: %s", mdb_reason_name(st.out_reason));
+		rc = chan_send(&d->chan, MSG_ORDINARY, st.out_reason, NULL, 0);
+	}
+	return rc;
+}
+
+static int take_frames(struct dest *d, const void *data, u32 bytes)
+{
+	if (d->live && write(d->mdb.rx, data, bytes) < 0)
+		progress(d->o, "destination: stream: %s", strerror(errno));
+	return carry(d);
+}
+
+static void claim(struct dest *d, u64 first, u64 count)
+{
+	u64 page;
+
+	if (!d->live)
+		return;
+	if (d->o->fault == FAULT_LATE_RECORD) {
+		memset(d->unclaimed + first, 1, count);
+		return;
+	}
+	for (page = first; page < first + count; page++)
+		mdb_claim_byte(&d->mdb, page);
+}
+
+static int take_pages(struct dest *d, const struct msg *m)
+{
+	u64 count = m->bytes / MDB_PAGE;
+
+	if (m->bytes % MDB_PAGE || m->arg > d->vm->nr_pages || count > d->vm->nr_pages - m->arg)
+		return -EPROTO;
+	/* First the claim, then the bytes: straight into guest memory. */
+	claim(d, m->arg, count);
+	return chan_recv_data(&d->chan, d->vm->ram + m->arg * MDB_PAGE, m->bytes);
+}
+
+static int take_zero(struct dest *d, const struct msg *m)
+{
+	u64 count;
+	int rc;
+
+	if (m->bytes != sizeof(count))
+		return -EPROTO;
+	rc = chan_recv_data(&d->chan, &count, sizeof(count));
+	if (rc)
+		return rc;
+	if (m->arg > d->vm->nr_pages || count > d->vm->nr_pages - m->arg)
+		return -EPROTO;
+	claim(d, m->arg, count);
+	memset(d->vm->ram + m->arg * MDB_PAGE, 0, count * MDB_PAGE);
+	return 0;
+}
+
+/* FAULT_LATE_RECORD: what came before is old by now; the kernel cannot know. */
+static void hold(struct dest *d, const void *data, u32 bytes)
+{
+	struct held *h = malloc(sizeof(*h) + bytes);
+
+	if (!h)
+		return;
+	h->next = NULL;
+	h->bytes = bytes;
+	memcpy(h->data, data, bytes);
+	*d->held_tail = h;
+	d->held_tail = &h->next;
+}
+
+static void release_held(struct dest *d)
+{
+	struct held *h;
+	u64 page;
+
+	while ((h = d->held)) {
+		d->held = h->next;
+		take_frames(d, h->data, h->bytes);
+		free(h);
+		usleep(200000);
+	}
+	for (page = 0; d->live && page < d->vm->nr_pages; page++)
+		if (d->unclaimed[page])
+			mdb_claim_byte(&d->mdb, page);
+}
+
+static void flip(struct dest *d)
+{
+	u64 page;
+
+	for (page = 0; d->live && page < d->vm->nr_pages; page++)
+		if (mdb_claim_of(&d->mdb, page) == MIGDB_CLAIM_DONE) {
+			d->vm->ram[page * MDB_PAGE + 1234] ^= 0x10;
+			progress(d->o, "destination: flipped a bit of page %llu",
+				 (unsigned long long)page);
+			return;
+		}
+}
+
+static int sealed(struct dest *d)
+{
+	struct migdb_drain out;
+	u64 start = now_ns();
+	int rc;
+
+	if (d->o->fault == FAULT_LATE_RECORD)
+		release_held(d);
+	if (d->live) {
+		rc = mdb_drain(&d->mdb, d->o->grace_ms * 1000000ULL, &out);
+		if (rc)
+			progress(d->o, "destination: MIGDB_DRAIN: %s", strerror(-rc));
+	}
+	d->result.drain_ns = now_ns() - start;
+	if (d->o->fault == FAULT_FLIP)
+		flip(d);
+	rc = carry(d);
+	return rc ? rc : chan_send(&d->chan, MSG_DRAINED, 0, NULL, 0);
+}
+
+static void save_stats(struct dest *d)
+{
+	struct migdb_stats st;
+
+	if (!d->live || mdb_stats(&d->mdb, &st))
+		return;
+	d->result.recorded = st.out_recorded;
+	d->result.built = st.out_built;
+	d->result.returned = st.out_returned;
+	d->result.read_bytes = st.out_read_bytes;
+	d->result.reads = st.out_reads;
+	d->result.hash_ns = st.out_hash_ns;
+	d->result.memory_bytes = st.out_memory_bytes;
+	d->result.state = st.out_state;
+	d->result.reason = st.out_reason;
+	memcpy(d->result.by_reason, st.out_by_reason, sizeof(st.out_by_reason));
+}
+
+static int last(struct dest *d)
+{
+	u64 missing = 0;
+	int rc = d->live ? mdb_complete(&d->mdb, &missing) : 0;
+
+	save_stats(d);
+	if (!d->have_state)
+		return -EPROTO;
+	if (rc) {
+		fprintf(stderr, "refvmm: MIGDB_COMPLETE: %s, %llu pages are missing\n",
+			strerror(-rc), (unsigned long long)missing);
+		return chan_send(&d->chan, MSG_FAILED, missing, NULL, 0);
+	}
+	d->complete = true;
+	return chan_send(&d->chan, MSG_READY, 0, NULL, 0);
+}
+
+/* The oracle: each page here against the same page there. */
+static int compare(struct dest *d, const struct msg *m)
+{
+	const struct digest *want = (const void *)d->buf;
+	u64 n = m->bytes / sizeof(*want), i;
+
+	if (m->arg > d->vm->nr_pages || n > d->vm->nr_pages - m->arg)
+		return -EPROTO;
+	for (i = 0; i < n; i++) {
+		u64 page = m->arg + i;
+		struct digest got = siphash128(DIGEST_KEY, d->vm->ram + page * MDB_PAGE, MDB_PAGE);
+
+		if (got.lo == want[i].lo && got.hi == want[i].hi)
+			continue;
+		if (d->differ++ < 64)
+			fprintf(stderr, "refvmm: gfn %#llx differs (claim %d)\n",
+				(unsigned long long)page,
+				d->live ? mdb_claim_of(&d->mdb, page) : -1);
+	}
+	return 0;
+}
+
+/* The guest is ours.  The session has done its work and is closed first. */
+static int run(struct dest *d)
+{
+	if (!d->complete)
+		return -EPROTO;
+	if (d->live)
+		mdb_close(&d->mdb);
+	d->live = false;
+	vm_load(d->vm, d->state);
+	vm_resume(d->vm);
+	usleep(d->o->after_ms * 1000);
+	d->result.guest_ok = workload_check(d->w);
+	d->result.differ = d->differ;
+	return chan_send(&d->chan, MSG_RESULT, 0, &d->result, sizeof(d->result));
+}
+
+static int handle(struct dest *d, const struct msg *m)
+{
+	int rc;
+
+	switch (m->type) {
+	case MSG_PAGES:
+		return take_pages(d, m);
+	case MSG_ZERO:
+		return take_zero(d, m);
+	}
+	rc = chan_recv_data(&d->chan, d->buf, m->bytes);
+	if (rc)
+		return rc;
+	switch (m->type) {
+	case MSG_MIGDB:
+		if (d->o->fault != FAULT_LATE_RECORD)
+			return take_frames(d, d->buf, m->bytes);
+		hold(d, d->buf, m->bytes);
+		return 0;
+	case MSG_ORDINARY:
+		d->told = true;
+		return d->live ? mdb_abort(&d->mdb, MIGDB_REASON_ABORTED) : 0;
+	case MSG_SEALED:
+		return sealed(d);
+	case MSG_STATE:
+		if (m->bytes != d->vm->nr_cpus * sizeof(d->state[0]))
+			return -EPROTO;
+		memcpy(d->state, d->buf, m->bytes);
+		d->have_state = true;
+		return 0;
+	case MSG_LAST:
+		return last(d);
+	case MSG_DIGESTS:
+		return compare(d, m);
+	case MSG_RUN:
+		return run(d);
+	}
+	return -EPROTO;
+}
+
+static int hello(struct dest *d)
+{
+	struct hello h;
+	struct msg m;
+	int rc = chan_recv_head(&d->chan, &m);
+
+	if (!rc && (m.type != MSG_HELLO || m.bytes != sizeof(h)))
+		rc = -EPROTO;
+	if (!rc)
+		rc = chan_recv_data(&d->chan, &h, sizeof(h));
+	if (!rc && (h.bytes != d->vm->bytes || h.nr_cpus != (u32)d->vm->nr_cpus))
+		rc = -EINVAL;
+	if (rc)
+		return rc;
+	if (h.migdb && d->o->use_migdb)
+		setup(d, h.uuid);
+	h.migdb = d->live;
+	return chan_send(&d->chan, MSG_HELLO, 0, &h, sizeof(h));
+}
+
+static int serve(struct dest *d)
+{
+	struct msg m;
+	int rc = 0;
+
+	while (!rc) {
+		struct pollfd p[2] = {
+			{ .fd = d->chan.fd, .events = POLLIN },
+			{ .fd = d->live ? d->mdb.event : -1, .events = POLLIN },
+		};
+
+		if (poll(p, 2, -1) < 0)
+			continue;
+		if (p[1].revents)
+			rc = carry(d);
+		if (rc || !p[0].revents)
+			continue;
+		rc = chan_recv_head(&d->chan, &m);
+		if (rc)
+			break;
+		d->received += m.bytes;
+		if (d->o->die_after && d->received >= d->o->die_after)
+			kill(getpid(), SIGKILL);
+		rc = handle(d, &m);
+		if (m.type == MSG_RUN)
+			return rc;
+	}
+	return rc;
+}
+
+int dest_run(struct vm *vm, struct workload *w, const struct options *o)
+{
+	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb.fd = -1 };
+	int rc;
+
+	d.held_tail = &d.held;
+	d.buf = malloc(MSG_MAX_BYTES);
+	d.unclaimed = calloc(vm->nr_pages, 1);
+	rc = d.buf && d.unclaimed ? chan_accept(&d.chan, o->from) : -ENOMEM;
+	if (!rc)
+		rc = hello(&d);
+	if (!rc)
+		rc = serve(&d);
+	if (rc)
+		progress(o, "destination: %s", strerror(-rc));
+	if (d.live)
+		mdb_close(&d.mdb);
+	chan_close(&d.chan);
+	free(d.buf);
+	free(d.unclaimed);
+	if (rc)
+		return 1;
+	return d.differ || !d.result.guest_ok ? 2 : 0;
+}

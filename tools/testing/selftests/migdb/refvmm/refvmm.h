@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REFVMM_H
+#define REFVMM_H
+
+#include "channel.h"
+#include "vm.h"
+#include "workload.h"
+
+/*
+ * Test-only faults: each breaks one rule of the API on purpose, to prove that
+ * the comparison at the destination sees it.
+ */
+enum fault {
+	FAULT_NONE,
+	FAULT_FLIP,		/* a byte of a built page changes after verification */
+	FAULT_HASH_BEFORE_ARM,	/* the dirty log is turned on after hashing */
+	FAULT_LATE_RECORD,	/* records are taken after newer stream writes, no claims */
+};
+
+struct options {
+	struct vm_config vm;
+	struct workload_config load;
+	const char *disk;
+	bool make_disk;
+	const char *to, *from;
+	bool pair;
+	bool use_migdb;
+	bool progress;
+	u64 bandwidth;		/* bytes per second, 0: no limit */
+	u32 max_ms;		/* stop the guest after so long, converged or not */
+	u32 grace_ms;
+	u32 warm_ms, after_ms;
+	u32 round_ms;		/* pause between two rounds */
+	u32 attempts;
+	enum fault fault;
+	u64 cut_after;		/* source: cut the link after so many bytes */
+	u64 die_after;		/* destination: SIGKILL itself likewise */
+};
+
+/* What a migration came to, both sides. */
+struct outcome {
+	bool migrated;		/* the destination runs the guest */
+	const char *ordinary;	/* why it was (or became) one, or NULL */
+	u32 reason;		/* enum migdb_reason, where the kernel said so */
+	u64 total_ns, downtime_ns, oracle_ns;
+	u64 rounds, pages_sent, pages_zero, pages_skipped, sent_bytes;
+	u64 harvests, ring_full;
+	struct migdb_stats stats;	/* source */
+	struct result dest;
+};
+
+/* source.c: one attempt.  0, or -errno with the guest running on here. */
+int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
+		   struct outcome *out);
+void source_ring_full(struct vm_cpu *cpu);
+
+/* dest.c: exit status of the process. */
+int dest_run(struct vm *vm, struct workload *w, const struct options *o);
+
+void progress(const struct options *o, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#define DIGEST_KEY	((const u64[2]){ 0x6d69676462726566ULL, 0x76696577766d6d21ULL })
+
+#endif /* REFVMM_H */
