@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Destination side.  The kernel's own state of a page (the claim bytes belong to
+ * the VMM as much as to us):
+ *
+ *	NONE --record--> TODO --block verified, written--> DONE
+ *	TODO --error, late, dropped--> RETURNED		DONE --revoke--> RETURNED
+ *	TODO --stream was first--> SENT
+ *
+ * TODO pages are also in @todo, pages to report in @built and @returned; all
+ * under dest.lock.  A page is written only by a worker that holds fill_sem for
+ * reading and has made the claim; holding it for writing means that no fill is in
+ * flight.  Verification happens before, outside of both.
+ */
+#ifndef _MIGDB_DEST_H
+#define _MIGDB_DEST_H
+
+#include <linux/llist.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+
+#include "hbitmap.h"
+#include "internal.h"
+#include "io_shape.h"
+
+struct kiocb;
+struct migdb_fetch;
+
+enum migdb_page_state {
+	MIGDB_PAGE_NONE,
+	MIGDB_PAGE_TODO,
+	MIGDB_PAGE_DONE,
+	MIGDB_PAGE_SENT,
+	MIGDB_PAGE_RETURNED,
+};
+
+/* A run of a RECORDS frame. */
+struct migdb_fetch_run {
+	u64 where;
+	u64 index;
+	u32 nr;
+	u32 tag;	/* first of its tags in the chunk */
+};
+
+/* One RECORDS frame; freed when its last run is through.  nr_users: dest.lock. */
+struct migdb_chunk {
+	struct list_head node;
+	u32 nr_users;
+	u32 nr_runs;
+	u32 next_run;
+	__le64 *tags;
+	struct migdb_fetch_run runs[];
+};
+
+struct migdb_dest {
+	struct rw_semaphore fill_sem;
+	struct mutex lock;
+	/* lock: */
+	u8 *page;			/* state | reason << 3 */
+	struct list_head chunks;	/* still to be read, in disk order */
+	struct migdb_hbitmap todo;
+	struct migdb_hbitmap built;
+	struct migdb_hbitmap returned;
+	bool drained_due;
+	bool finish_seen;
+	u32 nr_disks_missing;
+	u8 disk[MIGDB_MAX_DISKS];	/* source's disk -> ours + 1 */
+	u64 nr_recorded, nr_done, nr_sent;
+	wait_queue_head_t todo_wait;	/* todo became empty */
+
+	u8 *claims;			/* in the session's map */
+	struct migdb_fetch *fetch;
+};
+
+u64 migdb_dest_need_bytes(u64 nr_pages);
+int migdb_dest_create(struct migdb_session *s);
+void migdb_dest_destroy(struct migdb_session *s);
+int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f);
+int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f);
+void migdb_dest_tx(struct migdb_session *s);
+bool migdb_dest_tx_pending(struct migdb_session *s);
+int migdb_dest_range(struct migdb_session *s, u64 first, u64 count, bool sent);
+void migdb_dest_give_up(struct migdb_session *s, u32 reason);
+int migdb_dest_drain(struct migdb_session *s, struct migdb_drain *arg);
+int migdb_dest_complete(struct migdb_session *s, u64 *missing);
+
+/* What fetch.c does to pages. */
+bool migdb_dest_wanted(struct migdb_dest *d, u64 index);
+void migdb_dest_return(struct migdb_session *s, u64 index, u32 reason);
+/* Write verified pages: one of them.  Under fill_sem for reading. */
+void migdb_dest_place(struct migdb_session *s, u64 index, const void *page);
+void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c);
+
+/* fetch.c */
+u64 migdb_fetch_need_bytes(void);
+int migdb_fetch_create(struct migdb_session *s);
+void migdb_fetch_stop(struct migdb_session *s);
+void migdb_fetch_free(struct migdb_session *s);
+void migdb_fetch_kick(struct migdb_session *s);
+void migdb_fetch_lane(void *ctx, unsigned int lane);
+void migdb_fetch_set_rate(u64 bytes_per_s);
+u64 migdb_fetch_rate(void);
+extern u64 migdb_max_inflight_bytes;
+extern atomic_t migdb_nr_fetchers;
+int migdb_fetch_init(void);
+void migdb_fetch_exit(void);
+
+#endif /* _MIGDB_DEST_H */

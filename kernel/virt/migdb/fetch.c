@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Destination side: from records to verified blocks.
+ *
+ * A lane is a queue of reads that are in flight.  Its work runs on a vhost worker,
+ * in the VMM's process: it takes finished reads, verifies and places their pages,
+ * then plans and submits new ones until its depth or a limit is reached.
+ *
+ *	chunks (disk order) --plan--> io: one large direct read into bounce pages
+ *	io --ki_complete (any context)--> lane.done --worker--> verify, place, reuse
+ *
+ * Bounce pages, not guest pages: what fails or comes late has touched nothing.
+ * Records come sorted, so neighbouring runs make one read, and two pages that
+ * want the same block share it.
+ *
+ * End of life: ->dying stops planning; a read whose worker is gone (a killed VMM)
+ * is reaped by a work item of the module.  nr_completing covers the instructions
+ * between the end of a read and the end of its completion handler, which still
+ * touch the session.
+ */
+#include <linux/blkdev.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/ktime.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <linux/workqueue.h>
+
+#include "dest.h"
+#include "throttle.h"
+#include "vhost_glue.h"
+#include "window.h"
+
+struct migdb_target {
+	struct migdb_chunk *chunk;
+	const struct migdb_fetch_run *run;
+};
+
+struct migdb_io {
+	struct kiocb iocb;
+	struct llist_node done;
+	struct list_head free;
+	struct migdb_fetch_lane *lane;
+	struct migdb_io_shape shape;
+	long ret;
+	u32 nr_targets;
+	u32 nr_pages;		/* bounce pages that are there */
+	struct migdb_target target[MIGDB_IO_MAX_PAGES];
+	struct bio_vec bvec[MIGDB_IO_MAX_PAGES];
+};
+
+struct migdb_fetch_lane {
+	struct migdb_session *s;
+	unsigned int nr;
+	struct llist_head done;
+	/*
+	 * One run of the lane at a time: while a virtqueue changes workers, or
+	 * a killed worker ends, two contexts can have its work.
+	 */
+	struct mutex lock;
+	struct list_head free;		/* lock */
+	struct migdb_io *held;		/* lock: planned, waits for a limit */
+	struct work_struct reap;	/* worker gone */
+	struct delayed_work retry;	/* a limit may allow it now */
+	u32 depth;			/* lock: ios there are, at most MIGDB_LANE_DEPTH */
+};
+
+struct migdb_fetch {
+	bool dying;
+	atomic_t nr_inflight;
+	atomic_t nr_completing;
+	atomic64_t inflight_bytes;
+	wait_queue_head_t idle_wait;
+	struct migdb_fetch_lane lane[MIGDB_NR_LANES];
+};
+
+/* Host-wide limits and what counts against them. */
+u64 migdb_max_inflight_bytes = MIGDB_DEFAULT_INFLIGHT_BYTES;
+atomic_t migdb_nr_fetchers = ATOMIC_INIT(0);
+static struct migdb_bucket migdb_rate;
+static DEFINE_SPINLOCK(migdb_rate_lock);	/* migdb_rate */
+static struct workqueue_struct *migdb_wq;
+
+u64 migdb_fetch_need_bytes(void)
+{
+	return sizeof(struct migdb_fetch) + MIGDB_NR_LANES * MIGDB_LANE_DEPTH *
+	       (sizeof(struct migdb_io) + MIGDB_IO_MAX_PAGES * (u64)PAGE_SIZE);
+}
+
+void migdb_fetch_set_rate(u64 bytes_per_s)
+{
+	spin_lock(&migdb_rate_lock);
+	migdb_bucket_set_rate(&migdb_rate, bytes_per_s, ktime_get_ns());
+	spin_unlock(&migdb_rate_lock);
+}
+
+u64 migdb_fetch_rate(void)
+{
+	return READ_ONCE(migdb_rate.bytes_per_s);
+}
+
+static void migdb_io_free(struct migdb_io *io)
+{
+	u32 i;
+
+	for (i = 0; i < io->nr_pages; i++)
+		__free_page(io->bvec[i].bv_page);
+	kvfree(io);
+}
+
+/* Reads that are over: give up their targets, count them out. */
+static void migdb_io_reset(struct migdb_session *s, struct migdb_io *io)
+{
+	u32 i;
+
+	for (i = 0; i < io->nr_targets; i++)
+		migdb_chunk_put(s->dst, io->target[i].chunk);
+	io->nr_targets = 0;
+	io->shape.nr_blocks = 0;
+}
+
+static void migdb_io_over(struct migdb_session *s, struct migdb_io *io)
+{
+	struct migdb_fetch *f = s->dst->fetch;
+
+	atomic64_sub((u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, &f->inflight_bytes);
+	migdb_io_reset(s, io);
+	list_add(&io->free, &io->lane->free);
+	if (atomic_dec_and_test(&f->nr_inflight))
+		wake_up(&f->idle_wait);
+}
+
+/* The lane's worker is gone: nothing can be placed, only be over. */
+static void migdb_lane_reap(struct work_struct *work)
+{
+	struct migdb_fetch_lane *lane = container_of(work, struct migdb_fetch_lane, reap);
+	struct migdb_io *io, *next;
+
+	mutex_lock(&lane->lock);
+	llist_for_each_entry_safe(io, next, llist_del_all(&lane->done), done)
+		migdb_io_over(lane->s, io);
+	mutex_unlock(&lane->lock);
+}
+
+static void migdb_lane_retry(struct work_struct *work)
+{
+	struct migdb_fetch_lane *lane = container_of(to_delayed_work(work),
+						     struct migdb_fetch_lane, retry);
+
+	if (!READ_ONCE(lane->s->dst->fetch->dying))
+		migdb_vhost_kick(lane->s->vhost, lane->nr);
+}
+
+/* Any context: hard IRQ for most block devices. */
+static void migdb_io_complete(struct kiocb *iocb, long ret)
+{
+	struct migdb_io *io = container_of(iocb, struct migdb_io, iocb);
+	struct migdb_fetch_lane *lane = io->lane;
+	struct migdb_fetch *f = lane->s->dst->fetch;
+
+	atomic_inc(&f->nr_completing);
+	io->ret = ret;
+	llist_add(&io->done, &lane->done);
+	/* io is not ours any more */
+	if (!migdb_vhost_kick(lane->s->vhost, lane->nr))
+		queue_work(migdb_wq, &lane->reap);
+	atomic_dec(&f->nr_completing);
+}
+
+/* Bounce pages for the whole read, charged to the VMM. */
+static bool migdb_io_pages(struct migdb_io *io)
+{
+	struct page *page;
+
+	while (io->nr_pages < io->shape.nr_blocks) {
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+		if (!page)
+			return false;
+		bvec_set_page(&io->bvec[io->nr_pages++], page, PAGE_SIZE, 0);
+	}
+	return true;
+}
+
+/* Pages of a run that somebody still wants built? */
+static bool migdb_run_wanted(struct migdb_dest *d, const struct migdb_fetch_run *run)
+{
+	u32 i;
+
+	for (i = 0; i < run->nr; i++)
+		if (migdb_dest_wanted(d, run->index + i))
+			return true;
+	return false;
+}
+
+/* Take runs off the list, in order, while they fit into one read. */
+static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
+{
+	struct migdb_dest *d = s->dst;
+	struct migdb_fetch_run *run;
+	struct migdb_chunk *c;
+
+	mutex_lock(&d->lock);
+	while (io->nr_targets < MIGDB_IO_MAX_PAGES) {
+		c = list_first_entry_or_null(&d->chunks, struct migdb_chunk, node);
+		if (!c)
+			break;
+		run = &c->runs[c->next_run];
+		if (migdb_run_wanted(d, run)) {
+			if (!migdb_io_add(&io->shape, migdb_where_disk(run->where),
+					  migdb_where_block(run->where), run->nr,
+					  MIGDB_IO_MAX_PAGES, MIGDB_IO_GAP_PAGES))
+				break;
+			io->target[io->nr_targets].chunk = c;
+			io->target[io->nr_targets].run = run;
+			io->nr_targets++;
+			c->nr_users++;
+		}
+		if (++c->next_run == c->nr_runs) {
+			list_del(&c->node);
+			if (!--c->nr_users)
+				kvfree(c);
+		}
+	}
+	mutex_unlock(&d->lock);
+	return io->nr_targets;
+}
+
+/* Jiffies to wait for the host-wide limits, 0: go. */
+static unsigned long migdb_io_limited(struct migdb_session *s, struct migdb_io *io)
+{
+	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, wait_ns;
+	struct migdb_fetch *f = s->dst->fetch;
+
+	share = div_u64(READ_ONCE(migdb_max_inflight_bytes),
+			max(atomic_read(&migdb_nr_fetchers), 1));
+	/* one read is always allowed, or a small limit would be a stop */
+	if (atomic_read(&f->nr_inflight) && atomic64_read(&f->inflight_bytes) + bytes > share)
+		return 1;
+	spin_lock(&migdb_rate_lock);
+	wait_ns = migdb_bucket_take(&migdb_rate, bytes, ktime_get_ns());
+	spin_unlock(&migdb_rate_lock);
+	return wait_ns ? nsecs_to_jiffies(wait_ns) + 1 : 0;
+}
+
+static void migdb_io_submit(struct migdb_session *s, struct migdb_io *io)
+{
+	struct migdb_disk *disk = &s->disk[io->shape.disk];
+	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES;
+	struct migdb_fetch *f = s->dst->fetch;
+	struct iov_iter iter;
+	ssize_t ret;
+
+	atomic_inc(&f->nr_inflight);
+	atomic64_add(bytes, &f->inflight_bytes);
+	atomic64_inc(&s->n.reads);
+	atomic64_add(bytes, &s->n.read_bytes);
+	init_sync_kiocb(&io->iocb, disk->file);
+	io->iocb.ki_pos = io->shape.first_block << MIGDB_PAGE_SHIFT;
+	io->iocb.ki_flags |= IOCB_DIRECT;
+	io->iocb.ki_complete = migdb_io_complete;
+	iov_iter_bvec(&iter, ITER_DEST, io->bvec, io->shape.nr_blocks, bytes);
+	ret = vfs_iocb_iter_read(disk->file, &io->iocb, &iter);
+	if (ret != -EIOCBQUEUED)
+		migdb_io_complete(&io->iocb, ret);
+}
+
+/* A read that will not be made: its pages go back. */
+static void migdb_io_refuse(struct migdb_session *s, struct migdb_io *io, u32 reason)
+{
+	const struct migdb_fetch_run *run;
+	u32 t, i;
+
+	for (t = 0; t < io->nr_targets; t++) {
+		run = io->target[t].run;
+		for (i = 0; i < run->nr; i++)
+			migdb_dest_return(s, run->index + i, reason);
+	}
+	migdb_io_reset(s, io);
+	list_add(&io->free, &io->lane->free);
+	migdb_tx_wake(s);
+}
+
+static struct migdb_io *migdb_lane_io(struct migdb_fetch_lane *lane)
+{
+	struct migdb_io *io;
+
+	io = list_first_entry_or_null(&lane->free, struct migdb_io, free);
+	if (io) {
+		list_del(&io->free);
+		return io;
+	}
+	if (lane->depth == MIGDB_LANE_DEPTH)
+		return NULL;
+	io = kvzalloc(sizeof(*io), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (io) {
+		io->lane = lane;
+		lane->depth++;
+	}
+	return io;
+}
+
+/* Plan and submit until the lane is deep enough, or a limit or the list says stop. */
+static void migdb_lane_submit(struct migdb_fetch_lane *lane)
+{
+	struct migdb_session *s = lane->s;
+	struct migdb_fetch *f = s->dst->fetch;
+	struct migdb_io *io;
+	unsigned long wait;
+
+	while (!READ_ONCE(f->dying)) {
+		io = lane->held;
+		lane->held = NULL;
+		if (!io) {
+			io = migdb_lane_io(lane);
+			if (!io)
+				break;
+			if (!migdb_io_plan(s, io)) {
+				list_add(&io->free, &lane->free);
+				break;
+			}
+			if (!migdb_io_pages(io)) {
+				migdb_io_refuse(s, io, MIGDB_REASON_NO_MEMORY);
+				continue;
+			}
+		}
+		wait = migdb_io_limited(s, io);
+		if (wait) {
+			lane->held = io;
+			queue_delayed_work(migdb_wq, &lane->retry, wait);
+			break;
+		}
+		migdb_io_submit(s, io);
+		cond_resched();
+	}
+}
+
+/* Verify one run of a finished read and write its pages. */
+static void migdb_run_finish(struct migdb_session *s, struct migdb_io *io, struct migdb_target *t)
+{
+	const struct migdb_fetch_run *run = t->run;
+	u32 first = migdb_where_block(run->where) - io->shape.first_block, i;
+	struct migdb_dest *d = s->dst;
+	const void *page;
+	u64 tag;
+
+	for (i = 0; i < run->nr; i++) {
+		if (!migdb_dest_wanted(d, run->index + i))
+			continue;
+		if (io->ret < 0 || io->ret < (u64)(first + i + 1) * MIGDB_PAGE_BYTES) {
+			migdb_dest_return(s, run->index + i, MIGDB_REASON_IO_ERROR);
+			continue;
+		}
+		page = kmap_local_page(io->bvec[first + i].bv_page);
+		tag = migdb_tag_page(s->tag_alg, &s->key, page);
+		if (cpu_to_le64(tag) != t->chunk->tags[run->tag + i]) {
+			migdb_dest_return(s, run->index + i, MIGDB_REASON_MISMATCH);
+		} else {
+			down_read(&d->fill_sem);
+			migdb_dest_place(s, run->index + i, page);
+			up_read(&d->fill_sem);
+		}
+		kunmap_local(page);
+	}
+}
+
+/* Finished reads, at most MIGDB_PLACE_BATCH_PAGES pages.  True: there are more. */
+static bool migdb_lane_finish(struct migdb_fetch_lane *lane)
+{
+	struct llist_node *list = llist_reverse_order(llist_del_all(&lane->done));
+	struct migdb_session *s = lane->s;
+	ktime_t start = ktime_get();
+	struct migdb_io *io, *next;
+	u32 pages = 0, t;
+
+	if (!list)
+		return false;
+	llist_for_each_entry_safe(io, next, list, done) {
+		if (pages >= MIGDB_PLACE_BATCH_PAGES) {
+			/* back for the next turn; order does not matter */
+			llist_add(&io->done, &lane->done);
+			continue;
+		}
+		for (t = 0; t < io->nr_targets; t++) {
+			migdb_run_finish(s, io, &io->target[t]);
+			pages += io->target[t].run->nr;
+			cond_resched();
+		}
+		migdb_io_over(s, io);
+	}
+	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), start)), &s->n.hash_ns);
+	migdb_tx_wake(s);
+	return !llist_empty(&lane->done);
+}
+
+/* The lane's work, on its vhost worker. */
+void migdb_fetch_lane(void *ctx, unsigned int nr)
+{
+	struct migdb_session *s = ctx;
+	struct migdb_fetch_lane *lane;
+	bool more;
+
+	if (!s->dst || !s->dst->fetch)
+		return;
+	lane = &s->dst->fetch->lane[nr];
+	mutex_lock(&lane->lock);
+	more = migdb_lane_finish(lane);
+	migdb_lane_submit(lane);
+	mutex_unlock(&lane->lock);
+	if (more && !migdb_vhost_kick(s->vhost, nr))
+		queue_work(migdb_wq, &lane->reap);
+}
+
+void migdb_fetch_kick(struct migdb_session *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < MIGDB_NR_LANES; i++)
+		migdb_vhost_kick(s->vhost, i);
+}
+
+int migdb_fetch_create(struct migdb_session *s)
+{
+	struct migdb_fetch *f;
+	unsigned int i;
+
+	f = kvzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	if (!f)
+		return -ENOMEM;
+	init_waitqueue_head(&f->idle_wait);
+	for (i = 0; i < MIGDB_NR_LANES; i++) {
+		f->lane[i].s = s;
+		f->lane[i].nr = i;
+		init_llist_head(&f->lane[i].done);
+		mutex_init(&f->lane[i].lock);
+		INIT_LIST_HEAD(&f->lane[i].free);
+		INIT_WORK(&f->lane[i].reap, migdb_lane_reap);
+		INIT_DELAYED_WORK(&f->lane[i].retry, migdb_lane_retry);
+	}
+	s->dst->fetch = f;
+	atomic_inc(&migdb_nr_fetchers);
+	return 0;
+}
+
+/*
+ * No more reads.  Waits for those in flight, however long storage takes: their
+ * pages are ours.  The device file is closing: nobody adds records any more.
+ */
+void migdb_fetch_stop(struct migdb_session *s)
+{
+	struct migdb_fetch *f = s->dst->fetch;
+	unsigned int i;
+
+	WRITE_ONCE(f->dying, true);
+	for (i = 0; i < MIGDB_NR_LANES; i++)
+		cancel_delayed_work_sync(&f->lane[i].retry);
+	/* a lane that was planning before it could see dying */
+	for (i = 0; i < MIGDB_NR_LANES; i++) {
+		mutex_lock(&f->lane[i].lock);
+		mutex_unlock(&f->lane[i].lock);
+	}
+	wait_event(f->idle_wait, !atomic_read(&f->nr_inflight));
+	while (atomic_read(&f->nr_completing))
+		cpu_relax();
+}
+
+/* After migdb_fetch_stop() and the end of the vhost workers. */
+void migdb_fetch_free(struct migdb_session *s)
+{
+	struct migdb_fetch *f = s->dst->fetch;
+	struct migdb_io *io, *next;
+	struct migdb_fetch_lane *lane;
+	unsigned int i;
+
+	if (!f)
+		return;
+	for (i = 0; i < MIGDB_NR_LANES; i++) {
+		lane = &f->lane[i];
+		flush_work(&lane->reap);
+		cancel_delayed_work_sync(&lane->retry);
+		if (lane->held) {
+			migdb_io_reset(s, lane->held);
+			migdb_io_free(lane->held);
+		}
+		list_for_each_entry_safe(io, next, &lane->free, free)
+			migdb_io_free(io);
+	}
+	atomic_dec(&migdb_nr_fetchers);
+	s->dst->fetch = NULL;
+	kvfree(f);
+}
+
+bool migdb_queue_work(struct work_struct *work)
+{
+	return queue_work(migdb_wq, work);
+}
+
+void migdb_flush_work(void)
+{
+	flush_workqueue(migdb_wq);
+}
+
+int migdb_fetch_init(void)
+{
+	migdb_bucket_init(&migdb_rate, 0, ktime_get_ns());
+	migdb_wq = alloc_workqueue("migdb", WQ_UNBOUND, 0);
+	return migdb_wq ? 0 : -ENOMEM;
+}
+
+void migdb_fetch_exit(void)
+{
+	destroy_workqueue(migdb_wq);
+}

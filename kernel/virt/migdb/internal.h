@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A session and its parts.
+ *
+ * Lifetime: the device file owns the session.  The stream files hold a reference
+ * that keeps the struct, not the session: once the device is closed they say
+ * EOF.  Maps are objects of their own (map.c): a VMA keeps its pages and nothing
+ * else, so that it can never keep the owner's mm alive through vhost.
+ *
+ * Lock order, outermost first:
+ *
+ *	session.rx_lock		one write(2) at a time; incoming order
+ *	session.tx_fill_lock	lists become frames; keeps close away meanwhile
+ *	source.hash_lock	windows of the snapshot: one hasher at a time
+ *	session.lock		set-up and state changes
+ *	    migdb_sessions_lock	list of sessions, host-wide counts
+ *	lane.lock		one run of a fetch lane at a time
+ *	dest.fill_sem		read: pages are being written; write: none is
+ *	source.set_lock, dest.lock	sets, queues, per-page state
+ *	    KVM: kvm->srcu, slots_lock; mmap_lock (page faults)
+ *	session.tx_lock		frames that wait for read(2)
+ *
+ * An ioctl on a running session takes session.lock only to change the state; it
+ * reads the state without it and looks again under the lock that it works under.
+ */
+#ifndef _MIGDB_INTERNAL_H
+#define _MIGDB_INTERNAL_H
+
+#include <linux/atomic.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include <uapi/linux/migdb.h>
+#include "fsm.h"
+#include "limits.h"
+#include "regions.h"
+#include "tag.h"
+#include "wire.h"
+
+struct eventfd_ctx;
+struct file;
+struct migdb_dest;
+struct migdb_kvm;
+struct migdb_source;
+struct migdb_vhost;
+
+struct migdb_disk {
+	struct file *file;	/* NULL: no such disk */
+	u32 type;
+	u8 identity[MIGDB_IDENTITY_BYTES];
+	u64 nr_blocks;
+};
+
+/* Pages that user space may map; see map.c. */
+struct migdb_map {
+	struct kref ref;
+	void *mem;
+	size_t bytes;		/* whole pages */
+	bool writable;
+};
+
+/* A frame on its way to read(2). */
+struct migdb_tx_frame {
+	struct list_head node;
+	u32 bytes;
+	u32 type;
+	u8 data[] __aligned(8);
+};
+
+struct migdb_stats_counters {
+	atomic64_t candidates;
+	atomic64_t recorded;
+	atomic64_t built;
+	atomic64_t revoked;
+	atomic64_t returned;
+	atomic64_t dropped;
+	atomic64_t harvested;
+	atomic64_t read_bytes;
+	atomic64_t reads;
+	atomic64_t hash_ns;
+	atomic64_t by_reason[MIGDB_NR_REASONS];
+};
+
+struct migdb_session {
+	struct kref ref;
+	struct list_head node;		/* migdb_sessions_lock */
+	struct migdb_vhost *vhost;
+	struct mutex lock;
+	u32 state;			/* enum migdb_state: @lock, read with READ_ONCE */
+	u32 role;			/* enum migdb_role, set by START */
+	u32 reason;			/* enum migdb_reason: first cause to be ordinary */
+	bool started;			/* migdb_sessions_lock: START succeeded */
+	bool ordinary;			/* migdb_sessions_lock: "enabled" was cleared */
+	bool closed;			/* device file is gone: rx_lock and tx_fill_lock */
+	struct work_struct ordinary_work;
+	bool logged;			/* the one line about the outcome was printed */
+	u64 started_ns;
+	u32 tag_alg;
+	struct migdb_key key;
+	u8 uuid[MIGDB_UUID_BYTES];
+	char label[MIGDB_LABEL_BYTES];
+
+	/* set-up: @lock until START, constant after */
+	struct migdb_disk disk[MIGDB_MAX_DISKS];
+	struct migdb_regions regions;
+	struct migdb_kvm *kvm;
+	u64 root_gpa;
+	bool has_table;
+	u8 guest_disk[MIGDB_MAX_DISKS];	/* guest's number -> disk + 1; 0: none */
+
+	struct migdb_source *src;
+	struct migdb_dest *dst;
+	struct migdb_map *map;
+	u64 memory_bytes;
+
+	/* outgoing stream */
+	struct mutex tx_lock;
+	struct list_head tx_frames;	/* tx_lock */
+	u32 tx_bytes;			/* tx_lock */
+	u32 tx_seq;			/* tx_lock */
+	struct mutex tx_fill_lock;
+	bool tx_hint;			/* something to read may be there: look */
+	wait_queue_head_t tx_wait;
+	struct eventfd_ctx *eventfd;	/* set by START, put at the end */
+
+	/* incoming stream: one writer at a time */
+	struct mutex rx_lock;
+	u32 rx_seq;			/* rx_lock */
+
+	struct migdb_stats_counters n;
+};
+
+/* session.c */
+extern struct mutex migdb_sessions_lock;
+extern bool migdb_enabled;
+extern unsigned int migdb_max_sessions;
+extern unsigned int migdb_nr_sessions;
+struct migdb_session *migdb_session_create(void);
+void migdb_session_close(struct migdb_session *s);
+void migdb_session_get(struct migdb_session *s);
+void migdb_session_put(struct migdb_session *s);
+int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg, u32 usize,
+			struct migdb_start *arg);
+int migdb_session_transit(struct migdb_session *s, enum migdb_event ev);
+void migdb_session_abort(struct migdb_session *s, u32 reason);
+void migdb_session_log(struct migdb_session *s, const char *outcome);
+void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out);
+int migdb_session_bind_kvm(struct migdb_session *s, int fd);
+void migdb_set_enabled(bool enabled);
+
+static inline u32 migdb_state(const struct migdb_session *s)
+{
+	return READ_ONCE(s->state);
+}
+
+static inline void migdb_count_reason(struct migdb_session *s, u32 reason, u64 nr)
+{
+	if (reason < MIGDB_NR_REASONS)
+		atomic64_add(nr, &s->n.by_reason[reason]);
+}
+
+/* ioctl.c */
+long migdb_ioctl(struct migdb_session *s, unsigned int cmd, unsigned long arg);
+
+/* disk.c */
+int migdb_disk_set(struct migdb_session *s, struct migdb_set_disk *arg);
+void migdb_disks_put(struct migdb_session *s);
+int migdb_disk_find(struct migdb_session *s, u32 type, const u8 *identity);
+bool migdb_identity_ok(u32 type, const u8 *identity);
+
+/* map.c */
+struct migdb_map *migdb_map_create(size_t bytes, bool writable);
+void migdb_map_put(struct migdb_map *map);
+struct file *migdb_map_file(struct migdb_map *map);
+
+/* stream.c */
+struct file *migdb_stream_file(struct migdb_session *s, bool tx);
+struct migdb_tx_frame *migdb_tx_alloc(u32 bytes);
+void migdb_tx_append(struct migdb_session *s, struct migdb_tx_frame *f, u32 type, u32 bytes);
+bool migdb_tx_has_room(struct migdb_session *s);
+void migdb_tx_wake(struct migdb_session *s);
+void migdb_tx_purge(struct migdb_session *s);
+int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason);
+
+/* source.c, source_hash.c: see source.h; dest.c, fetch.c: see dest.h */
+bool migdb_queue_work(struct work_struct *work);
+void migdb_flush_work(void);
+
+/* sysfs.c */
+int migdb_sysfs_init(void);
+void migdb_sysfs_exit(void);
+
+#endif /* _MIGDB_INTERNAL_H */

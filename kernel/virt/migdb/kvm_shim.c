@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The dirty ring, consumed in the kernel on a stock KVM.
+ *
+ * KVM pushes an entry when a vCPU first writes to a protected page; the consumer
+ * marks it harvested (RESET) and asks for a reset, which re-protects the page and
+ * flushes TLBs; only then may the page be read (Documentation/virt/kvm/api.rst,
+ * KVM_CAP_DIRTY_LOG_RING).  user space normally does that through the mmapped
+ * ring.  Here the module walks vcpu->dirty_ring.dirty_gfns itself and resets
+ * through the VM file's ioctl, so that no symbol beyond file_is_kvm() is needed.
+ *
+ * The protocol has a single consumer.  A second one (a VMM that goes on reaping)
+ * would take entries that we never see: each vCPU's reset index is compared with
+ * the one that we left behind, and a difference is reported as -ESTALE.
+ *
+ * Pairing: our acquire of entry->flags pairs with the write barrier in
+ * kvm_dirty_ring_push(); our release of RESET pairs with the acquire in
+ * kvm_dirty_ring_reset().
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kvm_host.h>
+#include <linux/kvm_dirty_ring.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "kvm_shim.h"
+
+struct migdb_kvm {
+	struct file *file;	/* keeps the VM */
+	struct kvm *kvm;
+	u32 *next;		/* per vCPU index: next ring entry to consume */
+};
+
+/* kvm.ko may be absent: this must not keep the module from loading. */
+static bool migdb_file_is_kvm(struct file *file)
+{
+	bool (*is_kvm)(struct file *file) = symbol_get(file_is_kvm);
+	bool ret;
+
+	if (!is_kvm)
+		return false;
+	ret = is_kvm(file);
+	symbol_put(file_is_kvm);
+	return ret;
+}
+
+static int migdb_kvm_check_vm(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (kvm->mm != current->mm)
+		return -EPERM;
+	if (!kvm->dirty_ring_size)
+		return -EOPNOTSUPP;
+	/* pages would be unprotected although their log is "on" */
+	if (kvm->manual_dirty_log_protect & KVM_DIRTY_LOG_INITIALLY_SET)
+		return -EOPNOTSUPP;
+	if (kvm_arch_has_private_mem(kvm))
+		return -EOPNOTSUPP;
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (vcpu->arch.guest_state_protected)
+			return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+struct migdb_kvm *migdb_kvm_bind(int fd)
+{
+	struct migdb_kvm *k;
+	int ret;
+
+	k = kzalloc(sizeof(*k), GFP_KERNEL_ACCOUNT);
+	if (!k)
+		return ERR_PTR(-ENOMEM);
+	ret = -EBADF;
+	k->file = fget(fd);
+	if (!k->file)
+		goto out_free;
+	ret = -EOPNOTSUPP;
+	if (!migdb_file_is_kvm(k->file))
+		goto out_put;
+	k->kvm = k->file->private_data;
+	ret = migdb_kvm_check_vm(k->kvm);
+	if (ret)
+		goto out_put;
+	ret = -ENOMEM;
+	k->next = kvcalloc(KVM_MAX_VCPUS, sizeof(*k->next), GFP_KERNEL_ACCOUNT);
+	if (!k->next)
+		goto out_put;
+	return k;
+
+out_put:
+	fput(k->file);
+out_free:
+	kfree(k);
+	return ERR_PTR(ret);
+}
+
+void migdb_kvm_unbind(struct migdb_kvm *k)
+{
+	if (!k)
+		return;
+	fput(k->file);
+	kvfree(k->next);
+	kfree(k);
+}
+
+const void *migdb_kvm_id(const struct migdb_kvm *k)
+{
+	return k->kvm;
+}
+
+void migdb_kvm_take_ring(struct migdb_kvm *k)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, k->kvm)
+		k->next[vcpu->vcpu_idx] = READ_ONCE(vcpu->dirty_ring.reset_index);
+}
+
+int migdb_kvm_check_slots(struct migdb_kvm *k)
+{
+	struct kvm_memory_slot *slot;
+	struct kvm_memslots *slots;
+	int bkt, idx, as_id, ret = 0;
+
+	idx = srcu_read_lock(&k->kvm->srcu);
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm) && !ret; as_id++) {
+		slots = __kvm_memslots(k->kvm, as_id);
+		kvm_for_each_memslot(slot, bkt, slots) {
+			/* a read-only slot has no writers; KVM's own have no owner address */
+			if (slot->id >= KVM_USER_MEM_SLOTS || (slot->flags & KVM_MEM_READONLY))
+				continue;
+			if (!(slot->flags & KVM_MEM_LOG_DIRTY_PAGES) ||
+			    kvm_slot_can_be_private(slot)) {
+				ret = -EOPNOTSUPP;
+				break;
+			}
+		}
+	}
+	srcu_read_unlock(&k->kvm->srcu, idx);
+	return ret;
+}
+
+/* Owner address of a ring entry, under kvm->srcu; 0 if its slot is gone. */
+static u64 migdb_kvm_hva(struct kvm *kvm, u32 slot_as_id, u64 offset)
+{
+	int as_id = slot_as_id >> 16, id = (u16)slot_as_id;
+	struct kvm_memory_slot *slot;
+
+	if (as_id >= kvm_arch_nr_memslot_as_ids(kvm) || id >= KVM_USER_MEM_SLOTS)
+		return 0;
+	slot = id_to_memslot(__kvm_memslots(kvm, as_id), id);
+	if (!slot || offset >= slot->npages)
+		return 0;
+	return slot->userspace_addr + (offset << PAGE_SHIFT);
+}
+
+/* Entries of one vCPU.  Returns their number or -ESTALE, -EIO. */
+static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, unsigned int max,
+				  migdb_dirty_fn fn, void *ctx)
+{
+	struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
+	u32 *next = &k->next[vcpu->vcpu_idx];
+	struct kvm_dirty_gfn *e;
+	unsigned int n = 0;
+	u32 flags;
+	u64 hva;
+
+	if (!ring->dirty_gfns)
+		return 0;
+	if (READ_ONCE(ring->reset_index) != *next)
+		return -ESTALE;
+	while (n < max) {
+		e = &ring->dirty_gfns[*next & (ring->size - 1)];
+		flags = smp_load_acquire(&e->flags);
+		if (flags & KVM_DIRTY_GFN_F_RESET)
+			return -ESTALE;		/* marked, but not by us */
+		if (!(flags & KVM_DIRTY_GFN_F_DIRTY))
+			break;
+		/* the VMM can write to the mapped ring: read once, check once */
+		hva = migdb_kvm_hva(k->kvm, READ_ONCE(e->slot), READ_ONCE(e->offset));
+		if (!hva)
+			return -EIO;
+		fn(ctx, hva);
+		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
+		(*next)++;
+		n++;
+	}
+	return n;
+}
+
+int migdb_kvm_harvest(struct migdb_kvm *k, unsigned int max, migdb_dirty_fn fn, void *ctx)
+{
+	unsigned int n = 0;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	int idx, ret = 0;
+	long nr_reset;
+
+	idx = srcu_read_lock(&k->kvm->srcu);
+	kvm_for_each_vcpu(i, vcpu, k->kvm) {
+		ret = migdb_kvm_harvest_vcpu(k, vcpu, max - n, fn, ctx);
+		if (ret < 0)
+			break;
+		n += ret;
+		if (n == max)
+			break;
+	}
+	srcu_read_unlock(&k->kvm->srcu, idx);
+
+	/* Even after an error: what was marked must be re-protected. */
+	if (n) {
+		nr_reset = vfs_ioctl(k->file, KVM_RESET_DIRTY_RINGS, 0);
+		if (ret >= 0 && nr_reset != n)
+			ret = -ESTALE;
+	}
+	return ret < 0 ? ret : n;
+}
+
+bool migdb_kvm_vcpus_out(struct migdb_kvm *k)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	/* KVM_RUN holds vcpu->mutex from entry to exit */
+	kvm_for_each_vcpu(i, vcpu, k->kvm) {
+		if (!mutex_trylock(&vcpu->mutex))
+			return false;
+		mutex_unlock(&vcpu->mutex);
+	}
+	return true;
+}

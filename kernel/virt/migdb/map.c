@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages that kernel and VMM share: the construct-target bitmap (read-only for
+ * the VMM) and the claim bytes.
+ *
+ * vhost holds the owner's mm until the device file is closed, and a VMA holds its
+ * file until the mm is gone.  A VMA of the session's own file would therefore
+ * keep a killed VMM for ever.  A map is an object of its own, referenced by the
+ * session and by its file, and knows neither of them.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "alloc.h"
+#include "internal.h"
+
+struct migdb_map *migdb_map_create(size_t bytes, bool writable)
+{
+	struct migdb_map *map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+
+	if (!map)
+		return NULL;
+	map->bytes = PAGE_ALIGN(bytes);
+	map->mem = migdb_zalloc(map->bytes);
+	if (!map->mem) {
+		kfree(map);
+		return NULL;
+	}
+	map->writable = writable;
+	kref_init(&map->ref);
+	return map;
+}
+
+static void migdb_map_free(struct kref *ref)
+{
+	struct migdb_map *map = container_of(ref, struct migdb_map, ref);
+
+	migdb_free(map->mem);
+	kfree(map);
+}
+
+void migdb_map_put(struct migdb_map *map)
+{
+	if (map)
+		kref_put(&map->ref, migdb_map_free);
+}
+
+static vm_fault_t migdb_map_fault(struct vm_fault *vmf)
+{
+	struct migdb_map *map = vmf->vma->vm_file->private_data;
+	struct page *page;
+
+	if (vmf->pgoff >= map->bytes >> PAGE_SHIFT)
+		return VM_FAULT_SIGBUS;
+	page = vmalloc_to_page(map->mem + (vmf->pgoff << PAGE_SHIFT));
+	get_page(page);
+	vmf->page = page;
+	return 0;
+}
+
+static const struct vm_operations_struct migdb_map_vm_ops = {
+	.fault = migdb_map_fault,
+};
+
+static int migdb_map_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct migdb_map *map = file->private_data;
+	unsigned long pages = map->bytes >> PAGE_SHIFT;
+
+	if (vma->vm_pgoff >= pages || vma_pages(vma) > pages - vma->vm_pgoff)
+		return -EINVAL;
+	if (!map->writable) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EACCES;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	} else if (!(vma->vm_flags & VM_SHARED)) {
+		return -EINVAL;	/* a private copy of claims would claim nothing */
+	}
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_ops = &migdb_map_vm_ops;
+	return 0;
+}
+
+static int migdb_map_release(struct inode *inode, struct file *file)
+{
+	migdb_map_put(file->private_data);
+	return 0;
+}
+
+static const struct file_operations migdb_map_fops = {
+	.owner		= THIS_MODULE,
+	.mmap		= migdb_map_mmap,
+	.release	= migdb_map_release,
+};
+
+/* A file with a reference of its own, or ERR_PTR. */
+struct file *migdb_map_file(struct migdb_map *map)
+{
+	struct file *file;
+
+	file = anon_inode_getfile("[migdb-map]", &migdb_map_fops, map,
+				  map->writable ? O_RDWR : O_RDONLY);
+	if (!IS_ERR(file))
+		kref_get(&map->ref);
+	return file;
+}

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Source side: the construct set while the guest runs.
+ *
+ * Every writer of guest memory must end in migdb_source_drop() before the page
+ * that it wrote is copied for the stream:
+ *	vCPUs		MIGDB_HARVEST (ring bound here) or the VMM's bitmap
+ *	VMM, vhost, vhost-user, VFIO DMA	MIGDB_DIRTY, the VMM's merged bitmap
+ *	balloon, unplug, discard		MIGDB_INVALIDATE
+ * A write that lands between hash and drop is in a log that was armed before the
+ * hash, so the next round's drop sees it; a write before the hash is in the hash.
+ */
+#include <linux/bitmap.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "alloc.h"
+#include "kvm_shim.h"
+#include "source.h"
+
+#define MIGDB_BITMAP_CHUNK_BITS		(8 * PAGE_SIZE)
+
+static size_t migdb_bitmap_bytes(u64 nr_pages)
+{
+	return BITS_TO_LONGS(nr_pages) * sizeof(long);
+}
+
+/* What a source of @nr_pages allocates; the window array grows with the set. */
+u64 migdb_source_need_bytes(u64 nr_pages)
+{
+	u64 window = min_t(u64, nr_pages, MIGDB_WINDOW_ENTRIES);
+
+	return sizeof(struct migdb_source) + PAGE_ALIGN(migdb_bitmap_bytes(nr_pages)) +
+	       3 * migdb_bitmap_bytes(nr_pages) + 2 * migdb_hbitmap_bytes(nr_pages) +
+	       window * sizeof(struct migdb_cand) + MIGDB_WINDOW_BUCKETS * sizeof(u32) +
+	       sizeof(struct migdb_table_walk) + PAGE_SIZE + MIGDB_TX_MAX_BYTES;
+}
+
+int migdb_source_create(struct migdb_session *s)
+{
+	u64 n = s->regions.nr_pages;
+	struct migdb_source *src;
+
+	src = kzalloc(sizeof(*src), GFP_KERNEL_ACCOUNT);
+	if (!src)
+		return -ENOMEM;
+	s->src = src;
+	mutex_init(&src->hash_lock);
+	mutex_init(&src->set_lock);
+	s->map = migdb_map_create(migdb_bitmap_bytes(n), false);
+	src->armed = migdb_zalloc(migdb_bitmap_bytes(n));
+	src->recorded = migdb_zalloc(migdb_bitmap_bytes(n));
+	src->confirmed = migdb_zalloc(migdb_bitmap_bytes(n));
+	src->walk = migdb_zalloc(sizeof(*src->walk));
+	src->page = migdb_zalloc(PAGE_SIZE);
+	src->cand_max = min_t(u64, n, MIGDB_WINDOW_ENTRIES);
+	src->cand = migdb_zalloc(src->cand_max * sizeof(*src->cand));
+	if (!s->map || !src->armed || !src->recorded || !src->confirmed || !src->walk ||
+	    !src->page || !src->cand || migdb_hbitmap_init(&src->send, n) ||
+	    migdb_hbitmap_init(&src->revoke, n)) {
+		migdb_source_destroy(s);
+		return -ENOMEM;
+	}
+	src->set = s->map->mem;
+	s->memory_bytes = migdb_source_need_bytes(n);
+	return 0;
+}
+
+void migdb_source_destroy(struct migdb_session *s)
+{
+	struct migdb_source *src = s->src;
+
+	if (!src)
+		return;
+	migdb_free(src->armed);
+	migdb_free(src->recorded);
+	migdb_free(src->confirmed);
+	migdb_free(src->walk);
+	migdb_free(src->page);
+	migdb_free(src->cand);
+	migdb_windows_destroy(&src->windows);
+	migdb_hbitmap_destroy(&src->send);
+	migdb_hbitmap_destroy(&src->revoke);
+	migdb_map_put(s->map);
+	s->map = NULL;
+	kfree(src);
+	s->src = NULL;
+}
+
+/* First frame of the stream: who, how, with which key. */
+int migdb_source_hello(struct migdb_session *s)
+{
+	struct migdb_wire_hello *h;
+	struct migdb_tx_frame *f;
+	u32 i, n = 0, bytes;
+
+	for (i = 0; i < MIGDB_MAX_DISKS; i++)
+		n += !!s->disk[i].file;
+	bytes = struct_size(h, disks, n);
+	f = migdb_tx_alloc(bytes);
+	if (!f)
+		return -ENOMEM;
+	h = (struct migdb_wire_hello *)f->data;
+	memcpy(h->uuid, s->uuid, sizeof(h->uuid));
+	h->key = s->key;
+	h->page_bytes = cpu_to_le32(MIGDB_PAGE_BYTES);
+	h->tag_alg = cpu_to_le32(s->tag_alg);
+	h->nr_disks = cpu_to_le32(n);
+	for (i = 0, n = 0; i < MIGDB_MAX_DISKS; i++) {
+		if (!s->disk[i].file)
+			continue;
+		h->disks[n].disk = cpu_to_le32(i);
+		h->disks[n].type = cpu_to_le32(s->disk[i].type);
+		memcpy(h->disks[n].identity, s->disk[i].identity, MIGDB_IDENTITY_BYTES);
+		h->disks[n].nr_blocks = cpu_to_le64(s->disk[i].nr_blocks);
+		n++;
+	}
+	migdb_tx_append(s, f, MIGDB_FRAME_HELLO, bytes);
+	return 0;
+}
+
+/*
+ * Take a page out of the set.  False if it was not in it: then it is, or was,
+ * somebody else's to send.  Under set_lock.
+ */
+bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queue)
+{
+	struct migdb_source *src = s->src;
+
+	lockdep_assert_held(&src->set_lock);
+	if (!test_bit(index, src->set))
+		return false;
+	/* the VMM reads the map without a lock: order against what it sends later
+	 * comes from the ioctl's return
+	 */
+	clear_bit(index, src->set);
+	if (test_bit(index, src->recorded)) {
+		if (__test_and_clear_bit(index, src->confirmed))
+			atomic64_dec(&s->n.built);
+		else
+			src->nr_unconfirmed--;
+		if (reason == MIGDB_REASON_DIRTY || reason == MIGDB_REASON_INVALIDATED ||
+		    reason == MIGDB_REASON_UNCOVERED)
+			atomic64_inc(&s->n.revoked);
+		else
+			atomic64_inc(&s->n.returned);
+		migdb_hbitmap_set(&src->revoke, index);
+	} else {
+		atomic64_inc(&s->n.dropped);
+	}
+	migdb_count_reason(s, reason, 1);
+	if (queue)
+		migdb_hbitmap_set(&src->send, index);
+	return true;
+}
+
+static int migdb_check_range(struct migdb_session *s, u64 first, u64 count)
+{
+	u64 n = s->regions.nr_pages;
+
+	return !count || first >= n || count > n - first ? -EINVAL : 0;
+}
+
+int migdb_source_armed(struct migdb_session *s, struct migdb_armed *arg)
+{
+	struct migdb_source *src = s->src;
+	u64 i, end, batch;
+	int ret;
+
+	ret = migdb_check_range(s, arg->first, arg->count);
+	if (ret)
+		return ret;
+	if (s->kvm) {
+		ret = migdb_kvm_check_slots(s->kvm);
+		if (ret)
+			return ret;
+	}
+	end = arg->first + arg->count;
+	for (i = arg->first; i < end; i += batch) {
+		batch = min_t(u64, end - i, MIGDB_BITMAP_CHUNK_BITS);
+		mutex_lock(&src->set_lock);
+		bitmap_set(src->armed, i, batch);
+		src->nr_armed += batch;
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	return 0;
+}
+
+/*
+ * The VMM's bitmap, a page of it at a time.  Words that are zero cost a load; the
+ * bitmap is the VMM's, and so is its size.
+ */
+int migdb_source_dirty(struct migdb_session *s, struct migdb_dirty *arg)
+{
+	struct migdb_source *src = s->src;
+	u64 done, bits, dropped = 0;
+	unsigned long *buf, bit;
+	void __user *uptr;
+	int ret;
+
+	ret = migdb_check_range(s, arg->first, arg->count);
+	if (ret)
+		return ret;
+	if (arg->first % 64)
+		return -EINVAL;
+	buf = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return -ENOMEM;
+	for (done = 0; done < arg->count; done += bits) {
+		bits = min_t(u64, arg->count - done, MIGDB_BITMAP_CHUNK_BITS);
+		uptr = u64_to_user_ptr(arg->bitmap_uptr + done / 8);
+		/* user space may have rounded its bitmap to bytes, not to longs */
+		buf[BITS_TO_LONGS(bits) - 1] = 0;
+		if (copy_from_user(buf, uptr, DIV_ROUND_UP(bits, 8))) {
+			ret = -EFAULT;
+			break;
+		}
+		mutex_lock(&src->set_lock);
+		for_each_set_bit(bit, buf, bits)
+			dropped += migdb_source_drop(s, arg->first + done + bit,
+						     MIGDB_REASON_DIRTY, false);
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	free_page((unsigned long)buf);
+	arg->out_dropped = dropped;
+	if (dropped)
+		migdb_tx_wake(s);
+	return ret;
+}
+
+struct migdb_harvest_ctx {
+	struct migdb_session *s;
+	u64 queued;
+	bool uncovered;
+};
+
+static void migdb_harvest_page(void *data, u64 hva)
+{
+	struct migdb_harvest_ctx *ctx = data;
+	struct migdb_source *src = ctx->s->src;
+	const struct migdb_region *r;
+	u64 index;
+
+	r = migdb_region_of_hva(&ctx->s->regions, hva);
+	if (!r) {
+		ctx->uncovered = true;
+		return;
+	}
+	index = r->base + ((hva - r->hva) >> MIGDB_PAGE_SHIFT);
+	migdb_source_drop(ctx->s, index, MIGDB_REASON_DIRTY, false);
+	/* dirty is dirty, in the set or not: the VMM has no other log */
+	ctx->queued += migdb_hbitmap_set(&src->send, index);
+}
+
+/*
+ * Subtract, queue, reset and flush are one critical section under set_lock: the
+ * hasher, which adds to the set, is never in between.
+ */
+int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued)
+{
+	struct migdb_harvest_ctx ctx = { .s = s };
+	struct migdb_source *src = s->src;
+	int n;
+
+	*harvested = 0;
+	if (!s->kvm)
+		return -EOPNOTSUPP;
+	do {
+		mutex_lock(&src->set_lock);
+		n = migdb_kvm_harvest(s->kvm, MIGDB_HARVEST_BATCH, migdb_harvest_page, &ctx);
+		mutex_unlock(&src->set_lock);
+		if (n > 0)
+			*harvested += n;
+		cond_resched();
+	} while (n == MIGDB_HARVEST_BATCH && !fatal_signal_pending(current));
+
+	atomic64_add(*harvested, &s->n.harvested);
+	*queued = ctx.queued;
+	if (n == -ESTALE) {
+		migdb_session_abort(s, MIGDB_REASON_FOREIGN_REAPER);
+		return -ESTALE;
+	}
+	if (n < 0 || ctx.uncovered) {
+		/* some page is dirty and we cannot say which: give up the set */
+		migdb_session_abort(s, MIGDB_REASON_UNCOVERED);
+		return -ECANCELED;
+	}
+	if (ctx.queued)
+		migdb_tx_wake(s);
+	return 0;
+}
+
+int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count)
+{
+	struct migdb_source *src = s->src;
+	u64 i, end;
+	int ret;
+
+	ret = migdb_check_range(s, first, count);
+	if (ret)
+		return ret;
+	end = first + count;
+	while (first < end) {
+		mutex_lock(&src->set_lock);
+		for (i = 0; i < MIGDB_SET_BATCH_PAGES && first < end; i++, first++) {
+			migdb_source_drop(s, first, MIGDB_REASON_INVALIDATED, false);
+			migdb_hbitmap_set(&src->send, first);
+		}
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	migdb_tx_wake(s);
+	return 0;
+}
+
+int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg)
+{
+	struct migdb_run __user *uruns = u64_to_user_ptr(arg->runs_uptr);
+	struct migdb_source *src = s->src;
+	struct migdb_run run;
+	u64 left = arg->max_pages, i;
+	u32 n = 0;
+	int ret = 0;
+
+	while (n < arg->max_runs && left && !ret) {
+		mutex_lock(&src->set_lock);
+		run.count = migdb_hbitmap_pop_run(&src->send, 0, left, &run.first);
+		mutex_unlock(&src->set_lock);
+		if (!run.count)
+			break;
+		if (copy_to_user(&uruns[n], &run, sizeof(run))) {
+			/* a page must never be lost to a bad pointer */
+			mutex_lock(&src->set_lock);
+			for (i = 0; i < run.count; i++)
+				migdb_hbitmap_set(&src->send, run.first + i);
+			mutex_unlock(&src->set_lock);
+			ret = n ? 0 : -EFAULT;
+			break;
+		}
+		left -= run.count;
+		n++;
+		cond_resched();
+	}
+	arg->out_nr_runs = n;
+	arg->out_left_pages = READ_ONCE(src->send.nr_set);
+	return ret;
+}
+
+/* Everything that the destination has not confirmed: into the send queue. */
+u64 migdb_source_reclaim(struct migdb_session *s, u32 reason)
+{
+	u64 n = s->regions.nr_pages, i, end, moved = 0;
+	struct migdb_source *src = s->src;
+
+	for (i = 0; i < n; i = end) {
+		end = min_t(u64, n, i + MIGDB_BITMAP_CHUNK_BITS);
+		mutex_lock(&src->set_lock);
+		for (i = find_next_bit(src->set, end, i); i < end;
+		     i = find_next_bit(src->set, end, i + 1)) {
+			if (!test_bit(i, src->recorded) || test_bit(i, src->confirmed))
+				continue;
+			moved += migdb_source_drop(s, i, reason, true);
+		}
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	if (moved)
+		migdb_tx_wake(s);
+	return moved;
+}
+
+int migdb_source_seal(struct migdb_session *s, struct migdb_seal *arg)
+{
+	struct migdb_source *src = s->src;
+	u64 harvested, queued;
+	int ret;
+
+	if (s->kvm) {
+		if (!migdb_kvm_vcpus_out(s->kvm))
+			return -EBUSY;
+		ret = migdb_source_harvest(s, &harvested, &queued);
+		if (ret)
+			return ret;
+	}
+	mutex_lock(&src->hash_lock);
+	ret = migdb_session_transit(s, MIGDB_EV_SEAL);
+	if (!ret)
+		migdb_source_unhash(s, MIGDB_REASON_LATE);
+	mutex_unlock(&src->hash_lock);
+	if (ret)
+		return ret;
+	mutex_lock(&src->set_lock);
+	src->finish_due = true;
+	arg->out_unconfirmed = src->nr_unconfirmed;
+	arg->out_queued = src->send.nr_set;
+	mutex_unlock(&src->set_lock);
+	migdb_tx_wake(s);
+	return 0;
+}
+
+int migdb_source_complete(struct migdb_session *s)
+{
+	struct migdb_source *src = s->src;
+	bool busy;
+
+	mutex_lock(&src->set_lock);
+	busy = src->send.nr_set || src->nr_unconfirmed;
+	mutex_unlock(&src->set_lock);
+	if (busy)
+		return -EBUSY;
+	return migdb_session_transit(s, MIGDB_EV_COMPLETE);
+}
+
+/* A run of the destination's list, clipped to pages that we have. */
+static void migdb_source_answer(struct migdb_session *s, u32 type,
+				const struct migdb_wire_range *range)
+{
+	u64 gfn = le64_to_cpu(range->gfn), end = gfn + le32_to_cpu(range->nr_pages);
+	u32 reason = le32_to_cpu(range->reason);
+	struct migdb_source *src = s->src;
+	const struct migdb_region *r;
+	u64 index;
+
+	lockdep_assert_held(&src->set_lock);
+	for (; gfn < end; gfn++) {
+		r = migdb_region_of_gfn(&s->regions, gfn);
+		if (!r)
+			continue;
+		index = migdb_region_index(r, gfn);
+		if (!test_bit(index, src->set) || !test_bit(index, src->recorded))
+			continue;	/* revoked meanwhile: the VMM sends it */
+		if (type == MIGDB_FRAME_BUILT) {
+			if (!__test_and_set_bit(index, src->confirmed)) {
+				src->nr_unconfirmed--;
+				atomic64_inc(&s->n.built);
+			}
+		} else {
+			/*
+			 * Also a page that was confirmed before: the last word
+			 * counts.  The revoke that this queues tells the
+			 * destination nothing new.
+			 */
+			migdb_source_drop(s, index, reason < MIGDB_NR_REASONS && reason ?
+					  reason : MIGDB_REASON_ABORTED, true);
+		}
+	}
+}
+
+int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
+{
+	const struct migdb_wire_range *ranges;
+	const struct migdb_wire_list *list;
+	struct migdb_source *src = s->src;
+	u32 i, n;
+
+	switch (f->type) {
+	case MIGDB_FRAME_WELCOME:
+	case MIGDB_FRAME_DRAINED:
+		migdb_tx_wake(s);	/* the eventfd: look at the statistics */
+		return 0;
+	case MIGDB_FRAME_ABORT:
+		migdb_session_abort(s, MIGDB_REASON_ABORTED);
+		return 0;
+	case MIGDB_FRAME_BUILT:
+	case MIGDB_FRAME_RETURN:
+		break;
+	default:
+		return -EBADMSG;
+	}
+	list = f->data;
+	ranges = migdb_list_ranges(list);
+	n = le32_to_cpu(list->nr_runs);
+	for (i = 0; i < n; i++) {
+		mutex_lock(&src->set_lock);
+		migdb_source_answer(s, f->type, &ranges[i]);
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	migdb_tx_wake(s);
+	return 0;
+}
+
+bool migdb_source_tx_pending(struct migdb_session *s)
+{
+	return READ_ONCE(s->src->revoke.nr_set) || READ_ONCE(s->src->finish_due);
+}
+
+/* Move revokes, then the end mark, into the stream while there is room. */
+void migdb_source_tx(struct migdb_session *s)
+{
+	struct migdb_source *src = s->src;
+	struct migdb_wire_range *ranges;
+	const struct migdb_region *r;
+	struct migdb_wire_list *list;
+	struct migdb_tx_frame *f;
+	u64 first, count;
+	u32 n;
+
+	mutex_lock(&src->set_lock);
+	while (src->revoke.nr_set && migdb_tx_has_room(s)) {
+		f = migdb_tx_alloc(migdb_list_bytes(MIGDB_LIST_FRAME_RUNS));
+		if (!f)
+			goto out;	/* still queued: next read(2) tries again */
+		list = (struct migdb_wire_list *)f->data;
+		ranges = migdb_list_ranges(list);
+		for (n = 0; n < MIGDB_LIST_FRAME_RUNS; n++) {
+			count = migdb_hbitmap_pop_run(&src->revoke, 0, U32_MAX, &first);
+			if (!count)
+				break;
+			r = migdb_region_of_index(&s->regions, first);
+			if (count > migdb_region_left(r, first)) {
+				u64 i, cut = migdb_region_left(r, first);
+
+				for (i = cut; i < count; i++)
+					migdb_hbitmap_set(&src->revoke, first + i);
+				count = cut;
+			}
+			ranges[n].gfn = cpu_to_le64(migdb_region_gfn(r, first));
+			ranges[n].nr_pages = cpu_to_le32(count);
+			ranges[n].reason = cpu_to_le32(MIGDB_REASON_DIRTY);
+		}
+		list->nr_runs = cpu_to_le32(n);
+		migdb_tx_append(s, f, MIGDB_FRAME_REVOKE, migdb_list_bytes(n));
+	}
+	if (src->finish_due && !src->revoke.nr_set && !migdb_tx_end(s, MIGDB_FRAME_FINISH, 0))
+		src->finish_due = false;
+out:
+	mutex_unlock(&src->set_lock);
+}

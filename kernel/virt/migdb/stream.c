@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The two stream files.  read(2) on tx yields frames for the other side, write(2)
+ * on rx takes frames from it; the VMM carries them without looking inside.
+ *
+ * Frames are numbered and authenticated when they enter the queue, so queue order
+ * is wire order.  Lists that can wait (revokes, built, returned pages) become
+ * frames only when somebody reads: the queue stays short whatever the guest does.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/eventfd.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dest.h"
+#include "internal.h"
+#include "source.h"
+
+struct migdb_tx_frame *migdb_tx_alloc(u32 bytes)
+{
+	struct migdb_tx_frame *f;
+
+	f = kvzalloc(struct_size(f, data, round_up(bytes, 8)), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	return f;
+}
+
+/* Number, authenticate and queue a frame; cannot fail. */
+void migdb_tx_append(struct migdb_session *s, struct migdb_tx_frame *f, u32 type, u32 bytes)
+{
+	mutex_lock(&s->tx_lock);
+	f->type = type;
+	f->bytes = bytes;
+	migdb_frame_seal(f->data, type, bytes, s->tx_seq++, migdb_session_id(s->uuid), &s->key);
+	list_add_tail(&f->node, &s->tx_frames);
+	s->tx_bytes += bytes;
+	mutex_unlock(&s->tx_lock);
+}
+
+bool migdb_tx_has_room(struct migdb_session *s)
+{
+	return READ_ONCE(s->tx_bytes) < MIGDB_TX_MAX_BYTES;
+}
+
+/* The stream became readable, or the state changed: tell who waits. */
+void migdb_tx_wake(struct migdb_session *s)
+{
+	struct eventfd_ctx *ctx = READ_ONCE(s->eventfd);
+
+	WRITE_ONCE(s->tx_hint, true);
+	wake_up_interruptible(&s->tx_wait);
+	if (ctx)
+		eventfd_signal(ctx);
+}
+
+void migdb_tx_purge(struct migdb_session *s)
+{
+	struct migdb_tx_frame *f, *next;
+
+	mutex_lock(&s->tx_lock);
+	list_for_each_entry_safe(f, next, &s->tx_frames, node)
+		kvfree(f);
+	INIT_LIST_HEAD(&s->tx_frames);
+	s->tx_bytes = 0;
+	mutex_unlock(&s->tx_lock);
+}
+
+/* A frame of a few numbers: end marks, aborts.  0 or -ENOMEM. */
+int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason)
+{
+	struct migdb_tx_frame *f = migdb_tx_alloc(sizeof(struct migdb_wire_end));
+	struct migdb_wire_end *end;
+
+	if (!f)
+		return -ENOMEM;
+	end = (struct migdb_wire_end *)f->data;
+	end->recorded = cpu_to_le64(atomic64_read(&s->n.recorded));
+	end->built = cpu_to_le64(atomic64_read(&s->n.built));
+	end->returned = cpu_to_le64(atomic64_read(&s->n.returned));
+	end->reason = cpu_to_le32(reason);
+	migdb_tx_append(s, f, type, sizeof(*end));
+	return 0;
+}
+
+/* Lists into frames.  The session's parts are there as long as it is not closed. */
+static void migdb_tx_fill(struct migdb_session *s)
+{
+	bool more;
+
+	mutex_lock(&s->tx_fill_lock);
+	WRITE_ONCE(s->tx_hint, false);
+	if (!s->closed) {
+		if (s->role == MIGDB_ROLE_SOURCE) {
+			migdb_source_tx(s);
+			more = migdb_source_tx_pending(s);
+		} else {
+			migdb_dest_tx(s);
+			more = migdb_dest_tx_pending(s);
+		}
+		if (more)	/* no room, or no memory: look again */
+			WRITE_ONCE(s->tx_hint, true);
+	}
+	mutex_unlock(&s->tx_fill_lock);
+}
+
+static bool migdb_tx_readable(struct migdb_session *s)
+{
+	return READ_ONCE(s->tx_bytes) || READ_ONCE(s->tx_hint) || READ_ONCE(s->closed);
+}
+
+static ssize_t migdb_tx_copy(struct migdb_session *s, char __user *buf, size_t count)
+{
+	struct migdb_tx_frame *f;
+	ssize_t done = 0;
+
+	mutex_lock(&s->tx_lock);
+	while (!list_empty(&s->tx_frames)) {
+		f = list_first_entry(&s->tx_frames, struct migdb_tx_frame, node);
+		if (f->bytes > count - done) {
+			if (!done)
+				done = -EMSGSIZE;
+			break;
+		}
+		if (copy_to_user(buf + done, f->data, f->bytes)) {
+			if (!done)
+				done = -EFAULT;
+			break;
+		}
+		done += f->bytes;
+		s->tx_bytes -= f->bytes;
+		list_del(&f->node);
+		kvfree(f);
+	}
+	mutex_unlock(&s->tx_lock);
+	return done;
+}
+
+static ssize_t migdb_tx_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
+{
+	struct migdb_session *s = file->private_data;
+	ssize_t ret;
+
+	count = min_t(size_t, count, INT_MAX);
+	for (;;) {
+		migdb_tx_fill(s);
+		ret = migdb_tx_copy(s, buf, count);
+		if (ret)
+			return ret;
+		if (READ_ONCE(s->closed))
+			return 0;
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		ret = wait_event_interruptible(s->tx_wait, migdb_tx_readable(s));
+		if (ret)
+			return ret;
+	}
+}
+
+static __poll_t migdb_tx_poll(struct file *file, poll_table *wait)
+{
+	struct migdb_session *s = file->private_data;
+
+	poll_wait(file, &s->tx_wait, wait);
+	if (READ_ONCE(s->closed))
+		return EPOLLIN | EPOLLHUP;
+	return migdb_tx_readable(s) ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+static int migdb_rx_frame(struct migdb_session *s, const void *data, u32 bytes)
+{
+	struct migdb_frame f;
+	int ret;
+
+	ret = migdb_frame_parse(data, bytes, &f);
+	if (ret)
+		return ret;
+	if (f.bytes != bytes || f.seq != s->rx_seq)
+		return -EBADMSG;
+	/* the key of a destination comes with the first frame */
+	if (s->role == MIGDB_ROLE_DEST && !s->rx_seq) {
+		ret = migdb_dest_hello(s, &f);
+		if (!ret)
+			s->rx_seq++;
+		return ret;
+	}
+	if (f.session != migdb_session_id(s->uuid) || !migdb_frame_authentic(&f, &s->key))
+		return -EBADMSG;
+	s->rx_seq++;
+	return s->role == MIGDB_ROLE_SOURCE ? migdb_source_rx(s, &f) : migdb_dest_rx(s, &f);
+}
+
+/*
+ * Length that the frame at @ubuf claims.  What is copied afterwards is checked
+ * against it again: user space may change its buffer meanwhile.
+ */
+static int migdb_rx_length(const char __user *ubuf, size_t left, u32 *bytes)
+{
+	struct migdb_wire_hdr hdr;
+
+	if (left < sizeof(hdr))
+		return -EBADMSG;
+	if (copy_from_user(&hdr, ubuf, sizeof(hdr)))
+		return -EFAULT;
+	*bytes = le32_to_cpu(hdr.bytes);
+	if (*bytes < sizeof(hdr) || *bytes > MIGDB_MAX_FRAME_BYTES || *bytes > left)
+		return -EBADMSG;
+	return 0;
+}
+
+static ssize_t migdb_rx_write(struct file *file, const char __user *ubuf, size_t count,
+			      loff_t *pos)
+{
+	struct migdb_session *s = file->private_data;
+	size_t done = 0;
+	u32 bytes;
+	void *buf;
+	int ret = 0;
+
+	if (!count)
+		return 0;
+	buf = kvmalloc(MIGDB_MAX_FRAME_BYTES, GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return -ENOMEM;
+	mutex_lock(&s->rx_lock);
+	while (done < count && !ret) {
+		if (READ_ONCE(s->closed)) {
+			ret = -EPIPE;
+			break;
+		}
+		/* an aborted session believes nothing and needs nothing */
+		if (migdb_state(s) == MIGDB_STATE_ABORTED || migdb_state(s) == MIGDB_STATE_DONE) {
+			done = count;
+			break;
+		}
+		ret = migdb_rx_length(ubuf + done, count - done, &bytes);
+		if (ret)
+			break;
+		if (copy_from_user(buf, ubuf + done, bytes)) {
+			ret = -EFAULT;
+			break;
+		}
+		ret = migdb_rx_frame(s, buf, bytes);
+		if (!ret)
+			done += bytes;
+		cond_resched();
+	}
+	mutex_unlock(&s->rx_lock);
+	kvfree(buf);
+	if (ret == -EBADMSG)
+		migdb_session_abort(s, MIGDB_REASON_BAD_STREAM);
+	/* a bad stream is said at once; anything else after what was taken */
+	return ret && (ret == -EBADMSG || !done) ? ret : done;
+}
+
+static int migdb_stream_release(struct inode *inode, struct file *file)
+{
+	migdb_session_put(file->private_data);
+	return 0;
+}
+
+static const struct file_operations migdb_tx_fops = {
+	.owner		= THIS_MODULE,
+	.read		= migdb_tx_read,
+	.poll		= migdb_tx_poll,
+	.release	= migdb_stream_release,
+};
+
+static const struct file_operations migdb_rx_fops = {
+	.owner		= THIS_MODULE,
+	.write		= migdb_rx_write,
+	.release	= migdb_stream_release,
+};
+
+/* A file with a reference to the session, or ERR_PTR. */
+struct file *migdb_stream_file(struct migdb_session *s, bool tx)
+{
+	struct file *file;
+
+	file = anon_inode_getfile(tx ? "[migdb-tx]" : "[migdb-rx]",
+				  tx ? &migdb_tx_fops : &migdb_rx_fops, s,
+				  tx ? O_RDONLY : O_WRONLY);
+	if (!IS_ERR(file))
+		migdb_session_get(s);
+	return file;
+}

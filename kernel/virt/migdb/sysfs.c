@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /sys/kernel/migdb: the operator's switches, host-wide, one value a file.
+ * See Documentation/ABI/testing/sysfs-kernel-migdb.
+ */
+#include <linux/kobject.h>
+#include <linux/module.h>
+#include <linux/sysfs.h>
+
+#include "dest.h"
+#include "internal.h"
+
+static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(migdb_enabled));
+}
+
+static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	bool on;
+	int ret;
+
+	ret = kstrtobool(buf, &on);
+	if (ret)
+		return ret;
+	migdb_set_enabled(on);
+	return count;
+}
+
+static ssize_t max_sessions_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(migdb_max_sessions));
+}
+
+static ssize_t max_sessions_store(struct kobject *kobj, struct kobj_attribute *attr,
+				  const char *buf, size_t count)
+{
+	unsigned int n;
+	int ret;
+
+	ret = kstrtouint(buf, 0, &n);
+	if (ret)
+		return ret;
+	mutex_lock(&migdb_sessions_lock);
+	migdb_max_sessions = n;
+	mutex_unlock(&migdb_sessions_lock);
+	return count;
+}
+
+static ssize_t nr_sessions_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(migdb_nr_sessions));
+}
+
+static ssize_t fetch_max_bytes_per_s_show(struct kobject *kobj, struct kobj_attribute *attr,
+					  char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", migdb_fetch_rate());
+}
+
+static ssize_t fetch_max_bytes_per_s_store(struct kobject *kobj, struct kobj_attribute *attr,
+					   const char *buf, size_t count)
+{
+	u64 rate;
+	int ret;
+
+	ret = kstrtou64(buf, 0, &rate);
+	if (ret)
+		return ret;
+	migdb_fetch_set_rate(rate);
+	return count;
+}
+
+static ssize_t max_inflight_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
+				       char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(migdb_max_inflight_bytes));
+}
+
+static ssize_t max_inflight_bytes_store(struct kobject *kobj, struct kobj_attribute *attr,
+					const char *buf, size_t count)
+{
+	u64 bytes;
+	int ret;
+
+	ret = kstrtou64(buf, 0, &bytes);
+	if (ret)
+		return ret;
+	if (!bytes)
+		return -EINVAL;
+	WRITE_ONCE(migdb_max_inflight_bytes, bytes);
+	return count;
+}
+
+static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
+static struct kobj_attribute max_sessions_attr = __ATTR_RW(max_sessions);
+static struct kobj_attribute nr_sessions_attr = __ATTR_RO(nr_sessions);
+static struct kobj_attribute fetch_max_bytes_per_s_attr = __ATTR_RW(fetch_max_bytes_per_s);
+static struct kobj_attribute max_inflight_bytes_attr = __ATTR_RW(max_inflight_bytes);
+
+static struct attribute *migdb_attrs[] = {
+	&enabled_attr.attr,
+	&max_sessions_attr.attr,
+	&nr_sessions_attr.attr,
+	&fetch_max_bytes_per_s_attr.attr,
+	&max_inflight_bytes_attr.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(migdb);
+
+static struct kobject *migdb_kobj;
+
+int migdb_sysfs_init(void)
+{
+	int ret;
+
+	migdb_kobj = kobject_create_and_add("migdb", kernel_kobj);
+	if (!migdb_kobj)
+		return -ENOMEM;
+	ret = sysfs_create_groups(migdb_kobj, migdb_groups);
+	if (ret)
+		kobject_put(migdb_kobj);
+	return ret;
+}
+
+void migdb_sysfs_exit(void)
+{
+	sysfs_remove_groups(migdb_kobj, migdb_groups);
+	kobject_put(migdb_kobj);
+}
