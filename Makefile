@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything generated goes to build/ (or $MIGDB_BUILD) and to the cache,
+# ~/.cache/migdb (or $MIGDB_CACHE).  Kbuild is what the kernel's build reads.
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+help:
+	@echo 'migdb: live migration that builds database pages from shared storage'
+	@echo
+	@echo '  make demo            move a MariaDB VM between two emulated hosts: table and verdict'
+	@echo '  make check           every test there is; the last line counts them'
+	@echo
+	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
+	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
+	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
+	@echo '  make tools           libmigdb, the migdb command, the BPF program: build/tools'
+	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local'
+	@echo
+	@echo '  make kunit           KUnit suites of the pure logic, under UML'
+	@echo '  make usertest        the same logic in user space: ASan, UBSan, TSan, fuzzing'
+	@echo '                       (FUZZ_SECONDS=5 for each fuzzer)'
+	@echo '  make sparse          sparse over both modules'
+	@echo '  make checkpatch      checkpatch --strict over the sources'
+	@echo
+	@echo '  make KSRC=… overlay         lay the sources over a 6.12 kernel tree'
+	@echo '  make KSRC=… overlay-remove  and take them out again'
+	@echo '  make clean           remove build/'
+
+modules:
+	@tools/build/modules
+
+sparse:
+	@tools/build/modules sparse
+
+checkpatch:
+	@tools/build/checkpatch
+
+tools:
+	@tools/build/tools
+
+install:
+	@tools/build/install
+
+kunit:
+	@tools/build/kunit
+
+usertest:
+	@tests/user/run
+
+overlay:
+	@tools/build/overlay apply
+
+overlay-remove:
+	@tools/build/overlay remove
+
+check:
+	@tools/lab/check
+
+demo:
+	@tools/lab/demo
+
+clean:
+	@tools/build/clean
+
+.PHONY: help modules sparse checkpatch tools install kunit usertest overlay \
+	overlay-remove check demo clean
