@@ -78,3 +78,14 @@ payload_image() {
 		{ cat "$out.log" >&2; die "--payload $dir: mke2fs failed"; }
 	rm -f "$out.log"
 }
+
+# payload_images: all of them anew.  A host that runs keeps the deleted old
+# files.  An image is made beside its name, never written in place.
+payload_images() {
+	local dir n=0
+	for dir in "${LAB_PAYLOADS[@]}"; do
+		payload_image "$dir" "$LAB_RUN/payload$n.tmp"
+		mv -f "$LAB_RUN/payload$n.tmp" "$LAB_RUN/payload$n.ext4"
+		n=$((n + 1))
+	done
+}

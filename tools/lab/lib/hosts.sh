@@ -44,10 +44,12 @@ host_initrd() {
 	rm -rf "$dir"
 }
 
-# host_start HOST: QEMU in the background, in the lab's namespace.  The files
-# that it needs only while it starts are removed once the host is ready.
+# host_start HOST: QEMU in the background, in the lab's namespace.
 host_start() {
 	local h=$1 accel cpu args n p
+	for p in "$LAB_STATE/$h.console" "$LAB_STATE/$h.qemu.log"; do
+		[ ! -e "$p" ] || mv "$p" "$p.old"
+	done
 	case ${LAB_ACCEL:-tcg} in
 	tcg)
 		accel=tcg,thread=multi
@@ -61,12 +63,13 @@ host_start() {
 	*) die "LAB_ACCEL=$LAB_ACCEL: tcg or kvm" ;;
 	esac
 	host_initrd "$h"
+	# shellcheck disable=SC2054 # the commas are QEMU's
 	args=(
 		-name "migdb-$LAB_NAME-$h" -nodefaults -no-user-config -display none -no-reboot
 		-machine "q35,i8042=off,smbus=off,sata=off,vmport=off,usb=off,hpet=off"
 		-accel "$accel" -cpu "$cpu" -smp "$LAB_SMP" -m "$LAB_MEM"
 		-kernel "$KIMG" -initrd "$LAB_RUN/$h.initrd"
-		-append "console=ttyS0 loglevel=5 panic=-1 mitigations=off net.ifnames=0 random.trust_cpu=on kvm_amd.nested=1"
+		-append "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable net.ifnames=0 random.trust_cpu=on kvm_amd.nested=1"
 		-serial "file:$LAB_STATE/$h.console"
 		-qmp "unix:$LAB_RUN/$h.qmp,server=on,wait=off"
 		-pidfile "$LAB_RUN/$h.pid"
@@ -126,24 +129,34 @@ host_wait() {
 		fi
 		sleep 0.2
 	done
+	rm -f "$LAB_RUN/$h.initrd"
+	ssh_open "$h"
+	# The emulated clock counts from a whole second.
+	host_ssh "$h" "date -s @$(date +%s.%N) >/dev/null" </dev/null
 }
 
-# hosts_stop: ends the QEMUs of the lab, wherever they stand.
+# host_kill HOST: what a power cut does.
+host_kill() {
+	local pid tries
+	pid=$(host_pid "$1") || return 0
+	kill "$pid" 2>/dev/null || true
+	for ((tries = 0; tries < 50; tries++)); do
+		host_pid "$1" >/dev/null || return 0
+		sleep 0.1
+	done
+	kill -9 "$pid" 2>/dev/null || true
+	while host_pid "$1" >/dev/null; do
+		sleep 0.1
+	done
+}
+
+# hosts_stop: every QEMU of the lab.
 hosts_stop() {
-	local h pid tries f
+	local f h
 	for f in "$LAB_RUN"/*.pid; do
 		[ -e "$f" ] || continue
 		h=${f##*/}
-		h=${h%.pid}
-		pid=$(host_pid "$h") || continue
-		kill "$pid" 2>/dev/null || true
-		for ((tries = 0; tries < 50; tries++)); do
-			host_pid "$h" >/dev/null || break
-			sleep 0.1
-		done
-		if host_pid "$h" >/dev/null; then
-			kill -9 "$pid" 2>/dev/null || true
-		fi
+		host_kill "${h%.pid}"
 	done
 }
 

@@ -15,15 +15,35 @@
 . "$(dirname "${BASH_SOURCE[0]}")/state.sh"
 
 LAN=10.77.0
+# shellcheck disable=SC2034 # hosts.sh
 MIG=10.78.0
 
 in_netns() {
 	nsenter --net="/run/netns/$LAB_NS" "$@"
 }
 
+# The first "ip netns add" on a machine mounts /run/netns; who did that takes
+# it away again when no namespace is left.
+netns_add() {
+	mountpoint -q /run/netns || touch "$LAB_RUN_BASE/.netns-mount"
+	ip netns add "$LAB_NS"
+}
+
+netns_del() {
+	ip netns del "$LAB_NS" || return 1
+	if [ -e "$LAB_RUN_BASE/.netns-mount" ] && rmdir_able /run/netns; then
+		umount /run/netns && rmdir /run/netns
+		rm -f "$LAB_RUN_BASE/.netns-mount"
+	fi
+}
+
+rmdir_able() {
+	[ -z "$(ls -A "$1")" ]
+}
+
 net_up() {
 	local h
-	ip netns add "$LAB_NS" || die "cannot make the network namespace $LAB_NS"
+	with_lock netns netns_add || die "cannot make the network namespace $LAB_NS"
 	in_netns sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 			echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6' 2>/dev/null || true
 	{
@@ -51,7 +71,7 @@ net_down() {
 		kill -"$sig" $pids 2>/dev/null || true
 		sleep 0.3
 	done
-	ip netns del "$LAB_NS" || die "cannot remove the network namespace $LAB_NS"
+	with_lock netns netns_del || die "cannot remove the network namespace $LAB_NS"
 }
 
 # link_rate RATE: as tc says it (160mbit), or "off".  The queue is 20 ms deep,
@@ -93,13 +113,15 @@ rate_bytes() {
 	printf '%s\n' "$n"
 }
 
-# link_delay DELAY: one way, as tc says it (500us, 1ms), or "off".
+# link_delay DELAY [HOST...]: one way, as tc says it (500us, 1ms), or "off".
 link_delay() {
 	local delay=$1 h
+	shift
+	[ $# -gt 0 ] || set -- "${LAB_HOSTS[@]}"
 	if [ "$delay" != off ] && ! [[ $delay =~ ^[0-9.]+(us|ms|s)$ ]]; then
 		die "'$delay' is no delay (500us, 1ms, 0.1s or off)"
 	fi
-	for h in "${LAB_HOSTS[@]}"; do
+	for h; do
 		if [ "$delay" = off ]; then
 			host_ssh "$h" "tc qdisc del dev mig0 root 2>/dev/null || true" </dev/null
 		else

@@ -39,6 +39,8 @@ ssh_keys() {
 host_ssh() {
 	local h=$1
 	shift
+	# A dead host would answer after a minute of silence only.
+	host_pid "$h" >/dev/null || { say "error: host $h is not running (lab log $h)"; return 255; }
 	in_netns ssh -F "$LAB_RUN/$h.ssh" "$h" "$@"
 }
 
@@ -46,6 +48,7 @@ host_ssh() {
 # that reads it would wait for the lab to end.
 ssh_open() {
 	local tries
+	in_netns ssh -F "$LAB_RUN/$1.ssh" -O exit "$1" >/dev/null 2>&1 || true
 	for tries in 1 2 3 4 5 6 7 8 9 10; do
 		in_netns setsid ssh -F "$LAB_RUN/$1.ssh" -fN "$1" </dev/null >"$LAB_STATE/$1.ssh.log" 2>&1 && return 0
 		sleep "0.$tries"

@@ -29,7 +29,7 @@ lab_names() {
 
 # lab_load: the settings that "up" has stored; fails when there is no lab.
 lab_load() {
-	LAB_HOSTS=() LAB_DISKS=() LAB_TREE=
+	LAB_HOSTS=() LAB_DISKS=() LAB_PAYLOADS=() LAB_TREE=
 	[ -e "$LAB_RUN/env" ] || return 1
 	# shellcheck disable=SC1091 # written by lab_store
 	. "$LAB_RUN/env"
@@ -38,7 +38,7 @@ lab_load() {
 
 lab_store() {
 	{
-		declare -p LAB_HOSTS LAB_DISKS LAB_MEM LAB_SMP LAB_TREE
+		declare -p LAB_HOSTS LAB_DISKS LAB_PAYLOADS LAB_MEM LAB_SMP LAB_TREE
 	} | sed 's/^declare -\([a-zA-Z]*\)-* /declare -g\1 /' >"$LAB_RUN/env.tmp"
 	mv "$LAB_RUN/env.tmp" "$LAB_RUN/env"
 }

@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The lab itself: what every other test on two hosts takes for granted.
+# shellcheck disable=SC2317,SC2016 # functions are called by check; quoting is for the hosts
+
+. "$(dirname "$0")/../lib/lab-lib.sh"
+
+ns=migdb-lab-$LAB_NAME
+run=/run/migdb-lab/$LAB_NAME
+
+# What the lab must not change: the machine's own links, addresses, routes and
+# mounts.  Those of another lab are not there either, only their namespaces,
+# which appear as mounts under /run/netns.
+machine_state() {
+	ip -o link | sed 's/ state .*//'
+	ip -o addr | awk '{ print $2, $4 }'
+	ip route
+	awk '{ print $5 }' /proc/self/mountinfo | grep -v '^/run/netns' || true
+}
+
+# left_over: prints what is left of this lab.
+left_over() {
+	[ ! -e "/run/netns/$ns" ] || echo "namespace $ns"
+	[ ! -e "$run" ] || echo "$run"
+	pgrep -af -- "$run/" || true
+}
+
+nothing_left() {
+	local left
+	left=$(left_over)
+	[ -z "$left" ] || { echo "$left"; return 1; }
+}
+
+same_state() {
+	diff <(echo "$1") <(machine_state)
+}
+
+# shared HOST-W HOST-R MIB: what one host writes past its cache, the other reads.
+shared() {
+	local w r
+	w=$(on "$1" "dd if=/dev/urandom of=/root/block bs=1M count=1 status=none &&
+		dd if=/root/block of=/dev/lab/db bs=1M seek=$3 oflag=direct status=none && sha1sum </root/block")
+	r=$(on "$2" "dd if=/dev/lab/db bs=1M skip=$3 count=1 iflag=direct status=none | sha1sum")
+	echo "$1 wrote $w, $2 read $r"
+	[ -n "$w" ] && [ "$w" = "$r" ]
+}
+
+# link_kbytes SECONDS: kB/s from a to b over the migration link.
+link_kbytes() {
+	local n
+	on b "rm -f /root/rx; setsid sh -c 'timeout $(($1 + 20)) socat -u TCP-LISTEN:7000,reuseaddr STDOUT | wc -c >/root/rx' >/dev/null 2>&1 </dev/null &"
+	on a "timeout $1 socat -u -b 65536 /dev/zero TCP:b-mig:7000,retry=50,interval=0.1; true"
+	wait_for 20 on b 'test -s /root/rx'
+	n=$(on b 'cat /root/rx')
+	echo $((n / $1 / 1000))
+}
+
+# disk_kbytes HOST MIB: kB/s of direct reads.
+disk_kbytes() {
+	local t
+	t=$(on "$1" "s=\$(date +%s%N); dd if=/dev/lab/db of=/dev/null bs=1M count=$2 iflag=direct status=none; echo \$((\$(date +%s%N) - s))")
+	echo $(($2 * 1048576 * 1000 / (t / 1000)))
+}
+
+interrupted_up() {
+	local rc=0
+
+	timeout -s INT 5 "$LAB" up --name "$LAB_NAME" --hosts 1 --mem 1024 || rc=$?
+	[ "$rc" -eq 124 ] && nothing_left
+}
+
+owner_gone() {
+	sleep 300 &
+	owner=$!
+	"$LAB" up --hosts 1 --mem 1024 --owner "$owner" || return 1
+	kill -9 "$owner"
+	wait_for 20 nothing_left
+}
+
+plan 30
+before=$(machine_state)
+disk=$(lab_disk db 256)
+mkdir -p "$BUILD/t-payload1/bin" "$BUILD/t-payload2/lib"
+at_exit 'rm -rf "$BUILD/t-payload1" "$BUILD/t-payload2"'
+printf '#!/bin/sh\necho payload %s\n' "$$" >"$BUILD/t-payload1/bin/lab-hello"
+chmod +x "$BUILD/t-payload1/bin/lab-hello"
+echo two >"$BUILD/t-payload2/lib/two"
+
+check_says "a missing disk is named" "there is no /nonexistent" lab up --disk db=/nonexistent
+check_says "a disk that cannot do direct I/O is refused" "O_DIRECT|multiple of 4096" lab up --disk db=/proc/version
+check_says "too much memory is refused" "MiB are needed" lab up --mem 4000000
+check "an interrupted start leaves nothing" interrupted_up
+
+lab_up --disk db="$disk" --payload "$BUILD/t-payload1" --payload "$BUILD/t-payload2"
+check_says "a second start is refused" "is up already" lab up
+
+check "a writes, b reads the same" shared a b 3
+check "b writes, a reads the same" shared b a 200
+check "the disk carries its name as serial" on a 'test "$(cat /sys/block/$(basename $(readlink /dev/lab/db))/serial)" = db'
+check "payload: on the path, merged, writable" on b 'lab-hello && test -e /opt/migdb/lib/two && touch /opt/migdb/new'
+check_fails "a failing command fails here" on a false
+check "its exit code is the command's" bash -c "$(printf '%q exec a "exit 42"; [ $? -eq 42 ]' "$LAB")"
+check "input reaches a command" bash -c "$(printf '[ "$(echo hello | %q exec a cat)" = hello ]' "$LAB")"
+check "words stay words" test "$(on a printf '%s.' 'a  b' "c'd")" = "a  b.c'd."
+
+check "lan: client reaches a" lab netns ping -c2 -W5 10.77.0.11
+check "lan: a reaches b" on a ping -c2 -W5 10.77.0.12
+check "migration link: a reaches b" on a ping -c2 -W5 10.78.0.12
+check_fails "migration link: clients are not on it" lab netns ping -c1 -W2 10.78.0.11
+
+free=$(link_kbytes 4)
+diag "link, no limit: $free kB/s"
+lab link --rate 40mbit
+check_range "link: 40mbit holds" "$(link_kbytes 5)" 2500 5300 kB/s
+lab link --rate off
+lab link --delay 50ms
+rtt=$(on a "ping -c5 -i0.3 -q b-mig" | awk -F/ '/^rtt/ { print int($5) }')
+lab link --delay off
+check_range "link: a delay of 50 ms each way" "$rtt" 100 160 ms
+lab link --cut
+check_fails "link: cut" on a ping -c2 -W2 b-mig
+check "link: the lan does not notice" on a ping -c1 -W5 b
+lab link --restore
+check "link: restored" wait_for 20 on a ping -c1 -W2 b-mig
+
+diag "storage, no limit: $(disk_kbytes a 200) kB/s"
+lab storage --rate 10M a
+check_range "storage: 10 MB/s on a" "$(disk_kbytes a 40)" 8500 11500 kB/s
+check_range "storage: b is not limited" "$(disk_kbytes b 40)" 15000 100000000 kB/s
+lab storage --rate off
+
+check "nested KVM with nested paging" on b 'test -w /dev/kvm && grep -qx Y /sys/module/kvm_amd/parameters/npt && dmesg | grep -q "kvm_amd: Nested Paging enabled"'
+lab kill b
+check_says "a dead host is named" "host b is not running" on b true
+check "it boots again" bash -c "$(printf '%q start b && %q exec b test -b /dev/lab/db' "$LAB" "$LAB")"
+
+lab_down
+check "a lab goes down with its owner" owner_gone
+check "teardown leaves nothing" nothing_left
+check "the machine is as before" same_state "$before"
+finish
