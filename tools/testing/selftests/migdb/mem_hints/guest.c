@@ -21,16 +21,36 @@
 #include "kselftest.h"
 #include "guest.h"
 
+/* A test that failed half way must not leave the channel to the next one. */
+static void close_vsock(void)
+{
+	struct sockaddr_vm addr;
+	socklen_t len;
+	int fd;
+
+	for (fd = 3; fd < 1024; fd++) {
+		len = sizeof(addr);
+		if (!getsockname(fd, (struct sockaddr *)&addr, &len) &&
+		    addr.svm_family == AF_VSOCK)
+			close(fd);
+	}
+}
+
 int run_tests(const struct test *tests, unsigned int nr)
 {
 	unsigned int i;
+	bool ok;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGPIPE, SIG_IGN);
 	ksft_print_header();
 	ksft_set_plan(nr);
 	for (i = 0; i < nr; i++) {
 		errno = 0;
-		ksft_test_result(tests[i].run(), "%s\n", tests[i].name);
+		ok = tests[i].run();
+		ksft_test_result(ok, "%s\n", tests[i].name);
+		if (!ok)
+			close_vsock();
 	}
 	ksft_finished();
 }
@@ -52,6 +72,19 @@ int module_load(const char *params)
 int module_unload(void)
 {
 	return syscall(SYS_delete_module, "mem_hints", O_NONBLOCK) ? -errno : 0;
+}
+
+/* A program that was detached holds its reference until RCU frees it. */
+int module_unload_wait(void)
+{
+	int tries, err = -EAGAIN;
+
+	for (tries = 0; tries < 400 && err == -EAGAIN; tries++) {
+		err = module_unload();
+		if (err == -EAGAIN)
+			usleep(10000);
+	}
+	return err;
 }
 
 static const char *hints_path(void)
@@ -307,6 +340,7 @@ bool settle(void)
 
 /* ---- channel -------------------------------------------------------------- */
 
+/* Tries again while the guest has not taken in those that came before. */
 int channel_connect(void)
 {
 	struct sockaddr_vm to = {
@@ -314,15 +348,18 @@ int channel_connect(void)
 		.svm_cid = VMADDR_CID_LOCAL,
 		.svm_port = MEM_HINT_VSOCK_PORT,
 	};
-	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int tries, fd;
 
-	if (fd < 0)
-		return -1;
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+	for (tries = 0; tries < 200; tries++) {
+		fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			return -1;
+		if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
+			return fd;
 		close(fd);
-		return -1;
+		usleep(10000);
 	}
-	return fd;
+	return -1;
 }
 
 int channel_send(int fd, int type, uint32_t seq, const void *payload,

@@ -33,6 +33,7 @@ int run_tests(const struct test *tests, unsigned int nr);
 /* Module and loader; paths from MEM_HINTS_KO and MIGDB_HINTS. */
 int module_load(const char *params);
 int module_unload(void);	/* 0 or -errno, does not wait */
+int module_unload_wait(void);
 pid_t hints_start(const char *option, const char *value);
 int hints_stop(pid_t pid);
 int hints_run(const char *option);	/* its exit status */

@@ -444,7 +444,6 @@ static bool test_unplug(void)
 	CHECK(settle());
 	CHECK(entry_is(page, old, 5));
 	CHECK(write_file(slot, "1"));
-	CHECK(!hints_write("enabled", "1"));	/* looks for disks that have gone */
 	CHECK(disk_id("vdd") == -1);
 	CHECK(table_entry(frame_of(page)) == 0);
 	CHECK(write_file("/sys/bus/pci/rescan", "1"));
@@ -532,7 +531,7 @@ static bool test_loader_bad_disk(void)
 static bool test_unload(void)
 {
 	CHECK(hints_stop(loader) == 0);
-	CHECK(!module_unload());
+	CHECK(!module_unload_wait());
 	CHECK(access(HINTS, F_OK));
 	CHECK(hints_run("--status") == 1);
 	CHECK(hints_start(NULL, NULL) < 0);
@@ -550,7 +549,7 @@ static bool test_overflow(void)
 	CHECK(pread(vda, pages, 256 * PAGE, 1000 * PAGE) == 256 * PAGE);
 	CHECK(hints_u64("nr_dropped") >= 64);
 	CHECK(hints_stop(loader) == 0);
-	CHECK(!module_unload());
+	CHECK(!module_unload_wait());
 	return true;
 }
 

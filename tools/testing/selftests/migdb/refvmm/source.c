@@ -423,8 +423,13 @@ static int start(struct source *s)
 	if (s->vm->nr_pages % 64)
 		s->todo[s->words - 1] = (1ULL << (s->vm->nr_pages % 64)) - 1;
 
+	/*
+	 * Every log is on and clear before anything is armed.  What they held
+	 * needs no keeping: all of memory is still to be sent.
+	 */
 	if (s->o->fault != FAULT_HASH_BEFORE_ARM)
 		vm_log(s->vm, true);
+	vm_dma_collect(s->vm, s->dirty);
 	if (s->session.live && session_ok(s, session_arm(&s->session, s->todo)))
 		s->out->pages_skipped = s->session.skipped;
 	if (s->o->fault == FAULT_HASH_BEFORE_ARM) {

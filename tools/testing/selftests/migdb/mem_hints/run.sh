@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests of the guest part on the stock kernel, in one emulated guest.
+
+top=$(cd "$(dirname "$0")/../../../../.." && pwd)
+. "$top/tools/lab/lib/kernel.sh"
+
+usage() {
+	cat <<-EOT
+	Usage: run.sh [--bench] [--only NAME] [--timeout SECONDS]
+
+	Builds mem_hints.ko, migdb-hints and the tests, boots an emulated guest with
+	them, and prints their KTAP output.  Exits with 0 if all passed.
+
+	  --bench          also print what noting costs (not a test)
+	  --only NAME      pure_test, table_test or channel_test
+	  --timeout N      give the guest so long (default 300)
+
+	MEM_HINTS_KO, MIGDB_HINTS: use these instead of building.
+	EOT
+}
+
+bench=0 only='' timeout=300
+while [ $# -gt 0 ]; do
+	case $1 in
+	--bench) bench=1 ;;
+	--only) only=${2:?--only needs a name}; shift ;;
+	--timeout) timeout=${2:?--timeout needs a number}; shift ;;
+	-h|--help) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+	shift
+done
+
+src=$top/tools/testing/selftests/migdb/mem_hints
+out=$BUILD/mem_hints_test
+
+build() {
+	kernel_ready
+	install_packages clang libbpf-dev libelf-dev zlib1g-dev bpftool busybox-static \
+		e2fsprogs fdisk cpio kmod qemu-system-x86
+	mkdir -p "$out/tests" "$out/bpf" "$out/tree/kernel/mm"
+	make -s -C "$src" KSRC="$KSRC" O="$out/tests"
+	if [ -z "${MIGDB_HINTS:-}" ]; then
+		make -s -C "$top/tools/migdb/bpf" KDIR="$KDIR" O="$out/bpf"
+		MIGDB_HINTS=$out/bpf/migdb-hints
+	fi
+	if [ -z "${MEM_HINTS_KO:-}" ]; then
+		# A copy, so that nothing is built inside the source tree.
+		rsync -a --delete "$top/include/" "$out/tree/include/"
+		rsync -a "$top/kernel/mm/hints" "$out/tree/kernel/mm/"
+		make -s -C "$KDIR" M="$out/tree/kernel/mm/hints" modules
+		MEM_HINTS_KO=$out/tree/kernel/mm/hints/mem_hints.ko
+	fi
+}
+
+# add_modules ROOT NAME...: the modules and what they need, as a load list.
+add_modules() {
+	local root=$1 m kind path
+	shift
+	for m; do
+		modprobe -d "${KMODS%/lib/modules/*}" -S "$KVER" --show-depends "$m" |
+		while read -r kind path _; do
+			[ "$kind" = insmod ] || continue
+			cp -u "$path" "$root/lib/"
+			printf '%s\n' "${path##*/}"
+		done
+	done | awk '!seen[$0]++' >"$root/lib/load"
+}
+
+make_initramfs() {
+	local root=$out/root
+	rm -rf "$root"
+	mkdir -p "$root"/{bin,dev,lib,mnt,proc,sys,tmp}
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
+	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
+	cp "$out"/tests/{table_test,channel_test,bench} "$root/bin/"
+	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
+	{
+		cat <<-'EOT'
+		#!/bin/busybox sh
+		/bin/busybox --install -s /bin
+		mount -t devtmpfs none /dev
+		mount -t proc none /proc
+		mount -t sysfs none /sys
+		while read -r m; do insmod /lib/$m || echo "cannot load $m"; done </lib/load
+		i=0
+		while [ $i -lt 200 ]; do
+			[ -b /dev/vda1 ] && [ -b /dev/vdd ] && [ -b /dev/sda ] && [ -b /dev/nvme0n1 ] && break
+			usleep 20000
+			i=$((i + 1))
+		done
+		mount -t ext4 /dev/vda1 /mnt
+		EOT
+		for t in table_test channel_test; do
+			[ -n "$only" ] && [ "$only" != "$t" ] && continue
+			printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
+		done
+		[ "$bench" = 0 ] || printf 'bench\n'
+		cat <<-'EOT'
+		umount /mnt
+		echo '# log'; dmesg | grep mem_hints | sed 's/^/# /'
+		dmesg | grep -E 'BUG|WARNING|Oops|stall|leak|Call Trace' && echo '# kernel complained'
+		echo '# guest done'
+		poweroff -f
+		EOT
+	} >"$root/init"
+	chmod +x "$root/init"
+	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$out/initrd.gz"
+}
+
+# vda: an MBR, a partition with ext4 at 1 MiB that ends at 16 MiB.
+make_disks() {
+	local d=$out/disks files=$out/files
+	rm -rf "$d" "$files"
+	mkdir -p "$d" "$files"
+	head -c 4M /dev/urandom >"$files/data"
+	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/part" 15M
+	head -c 64M /dev/urandom >"$d/a"
+	printf 'label: dos\n2048,30720,L\n' | sfdisk -q "$d/a"
+	dd if="$d/part" of="$d/a" bs=1M seek=1 conv=notrunc status=none
+	for n in b c d s n; do
+		head -c 8M /dev/urandom >"$d/$n"
+	done
+}
+
+boot() {
+	local d=$out/disks n drives=()
+	for n in a b c d s n; do
+		drives+=(-drive "if=none,id=$n,file=$d/$n,format=raw,cache=unsafe")
+	done
+	timeout "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 512M -smp 2 \
+		-nodefaults -display none -no-reboot -serial "file:$out/console" \
+		-kernel "$KIMG" -initrd "$out/initrd.gz" \
+		-append "console=ttyS0 quiet panic=-1 rdinit=/init nvme_core.multipath=N" "${drives[@]}" \
+		-device virtio-blk-pci,drive=a,serial=dbdisk,addr=0x1a \
+		-device virtio-blk-pci,drive=b,serial=twin,addr=0x1b \
+		-device virtio-blk-pci,drive=c,serial=twin,addr=0x1c \
+		-device virtio-blk-pci,drive=d,addr=0x1d \
+		-device virtio-scsi-pci,id=scsi \
+		-device scsi-hd,bus=scsi.0,drive=s,wwn=0x5000c500a1b2c3d4 \
+		-device nvme,id=nvme,serial=nv0 \
+		-device nvme-ns,bus=nvme,drive=n,shared=off,nguid=01234567-89ab-cdef-0123-456789abcdef \
+		</dev/null >"$out/qemu.log" 2>&1 || true
+}
+
+build
+failed=0
+if [ -z "$only" ] || [ "$only" = pure_test ]; then
+	"$out/tests/pure_test" || failed=1
+	[ "$only" != pure_test ] || exit "$failed"
+fi
+make_initramfs
+make_disks
+step "booting the guest"
+boot
+tr -d '\r' <"$out/console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
+for t in table_test channel_test; do
+	[ -n "$only" ] && [ "$only" != "$t" ] && continue
+	grep -q "^# end $t 0" "$out/console" || failed=1
+done
+grep -q '^# guest done' "$out/console" || { say "the guest did not finish: see $out/console"; failed=1; }
+if grep -q '^# kernel complained' "$out/console"; then
+	say "the guest's kernel complained: see $out/console"
+	failed=1
+fi
+exit "$failed"
