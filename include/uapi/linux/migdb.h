@@ -683,7 +683,7 @@ struct migdb_abort {
  * @out_read_bytes: destination: read from storage
  * @out_reads: destination: number of reads
  * @out_hash_ns: time spent in hashing and verifying
- * @out_memory_bytes: kernel memory of the session
+ * @out_memory_bytes: kernel memory of the session, without the pages of reads in flight
  * @out_by_reason: pages not built, by enum migdb_reason
  *
  * recorded = built + revoked + returned + unconfirmed, on the source;

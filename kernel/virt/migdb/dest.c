@@ -62,7 +62,7 @@ int migdb_dest_create(struct migdb_session *s)
 		return -ENOMEM;
 	}
 	d->claims = s->map->mem;
-	s->memory_bytes = migdb_dest_need_bytes(0) + 2 * n + 3 * migdb_hbitmap_bytes(n);
+	s->memory_bytes = sizeof(*d) + s->map->bytes + n + 3 * migdb_hbitmap_bytes(n);
 	return 0;
 }
 
@@ -218,6 +218,12 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 	mutex_unlock(&d->lock);
 }
 
+void migdb_chunk_free(struct migdb_dest *d, struct migdb_chunk *c)
+{
+	atomic64_sub(c->bytes, &d->chunk_bytes);
+	kvfree(c);
+}
+
 void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c)
 {
 	bool last;
@@ -226,7 +232,7 @@ void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c)
 	last = !--c->nr_users;
 	mutex_unlock(&d->lock);
 	if (last)
-		kvfree(c);
+		migdb_chunk_free(d, c);
 }
 
 /* A page that a record names, under dest.lock.  True: it is to be built. */
@@ -335,13 +341,15 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 	u32 nr_runs = le32_to_cpu(rec->nr_runs), nr_pages = le32_to_cpu(rec->nr_pages);
 	struct migdb_dest *d = s->dst;
 	struct migdb_chunk *c;
-	u32 i, tag = 0;
+	u32 i, tag = 0, bytes;
 	int ret = 0;
 
 	/* no memory: the pages go back */
-	c = kvmalloc(struct_size(c, runs, nr_runs) + nr_pages * sizeof(__le64),
-		     GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	bytes = struct_size(c, runs, nr_runs) + nr_pages * sizeof(__le64);
+	c = kvmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (c) {
+		atomic64_add(bytes, &d->chunk_bytes);
+		c->bytes = bytes;
 		c->nr_users = 1;
 		c->nr_runs = 0;
 		c->next_run = 0;
@@ -357,8 +365,8 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 		list_add_tail(&c->node, &d->chunks);
 		mutex_unlock(&d->lock);
 		migdb_fetch_kick(s);
-	} else {
-		kvfree(c);
+	} else if (c) {
+		migdb_chunk_free(d, c);
 	}
 	if (READ_ONCE(d->returned.nr_set))
 		migdb_tx_wake(s);
@@ -396,11 +404,10 @@ int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f)
 	const struct migdb_wire_list *list = f->data;
 	u32 i, n;
 
-	if (s->dst->finish_seen && f->type != MIGDB_FRAME_ABORT)
-		return -EBADMSG;	/* nothing follows the end mark */
 	switch (f->type) {
 	case MIGDB_FRAME_RECORDS:
-		if (migdb_state(s) != MIGDB_STATE_FILLING)
+		/* none follows the end mark; a revoke may */
+		if (s->dst->finish_seen || migdb_state(s) != MIGDB_STATE_FILLING)
 			return -EBADMSG;
 		return migdb_dest_records(s, f);
 	case MIGDB_FRAME_REVOKE:
@@ -556,15 +563,16 @@ static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, 
 	struct migdb_wire_list *list;
 	struct migdb_tx_frame *f;
 	u64 first, count, i;
-	u32 n;
+	u32 n, max;
 
 	while (b->nr_set && migdb_tx_has_room(s)) {
-		f = migdb_tx_alloc(migdb_list_bytes(MIGDB_LIST_FRAME_RUNS));
+		max = min_t(u64, b->nr_set, MIGDB_LIST_FRAME_RUNS);
+		f = migdb_tx_alloc(migdb_list_bytes(max));
 		if (!f)
 			return;
 		list = (struct migdb_wire_list *)f->data;
 		ranges = migdb_list_ranges(list);
-		for (n = 0; n < MIGDB_LIST_FRAME_RUNS; n++) {
+		for (n = 0; n < max; n++) {
 			count = migdb_hbitmap_pop_run(b, 0, U32_MAX, &first);
 			if (!count)
 				break;

@@ -45,6 +45,7 @@ struct migdb_fetch_run {
 /* One RECORDS frame; freed when its last run is through.  nr_users: dest.lock. */
 struct migdb_chunk {
 	struct list_head node;
+	u32 bytes;
 	u32 nr_users;
 	u32 nr_runs;
 	u32 next_run;
@@ -66,6 +67,7 @@ struct migdb_dest {
 	u32 nr_disks_missing;
 	u8 disk[MIGDB_MAX_DISKS];	/* source's disk -> ours + 1 */
 	u64 nr_recorded, nr_done, nr_sent;
+	atomic64_t chunk_bytes;		/* records that are not through */
 	wait_queue_head_t todo_wait;	/* todo became empty */
 
 	u8 *claims;			/* in the session's map */
@@ -89,6 +91,7 @@ bool migdb_dest_wanted(struct migdb_dest *d, u64 index);
 void migdb_dest_return(struct migdb_session *s, u64 index, u32 reason);
 /* Write verified pages: one of them.  Under fill_sem for reading. */
 void migdb_dest_place(struct migdb_session *s, u64 index, const void *page);
+void migdb_chunk_free(struct migdb_dest *d, struct migdb_chunk *c);
 void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c);
 
 /* fetch.c */

@@ -101,12 +101,15 @@ u64 migdb_fetch_rate(void)
 	return READ_ONCE(migdb_rate.bytes_per_s);
 }
 
+static void migdb_io_trim(struct migdb_io *io)
+{
+	while (io->nr_pages)
+		__free_page(io->bvec[--io->nr_pages].bv_page);
+}
+
 static void migdb_io_free(struct migdb_io *io)
 {
-	u32 i;
-
-	for (i = 0; i < io->nr_pages; i++)
-		__free_page(io->bvec[i].bv_page);
+	migdb_io_trim(io);
 	kvfree(io);
 }
 
@@ -220,7 +223,7 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
 		if (++c->next_run == c->nr_runs) {
 			list_del(&c->node);
 			if (!--c->nr_users)
-				kvfree(c);
+				migdb_chunk_free(d, c);
 		}
 	}
 	mutex_unlock(&d->lock);
@@ -317,7 +320,10 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 			if (!io)
 				break;
 			if (!migdb_io_plan(s, io)) {
+				/* nothing to read: keep no bounce pages for it */
 				list_add(&io->free, &lane->free);
+				list_for_each_entry(io, &lane->free, free)
+					migdb_io_trim(io);
 				break;
 			}
 			if (!migdb_io_pages(io)) {

@@ -123,6 +123,8 @@ void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out)
 	out->out_memory_bytes = s->memory_bytes;
 	for (i = 0; i < MIGDB_NR_REASONS; i++)
 		out->out_by_reason[i] = atomic64_read(&s->n.by_reason[i]);
+	if (s->dst)
+		out->out_memory_bytes += atomic64_read(&s->dst->chunk_bytes);
 	if (s->src) {
 		mutex_lock(&s->src->set_lock);
 		out->out_unconfirmed = s->src->nr_unconfirmed;

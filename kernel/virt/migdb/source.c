@@ -125,7 +125,7 @@ int migdb_source_hello(struct migdb_session *s)
  * Take a page out of the set.  False if it was not in it: then it is, or was,
  * somebody else's to send.  Under set_lock.
  */
-bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queue)
+static bool migdb_drop(struct migdb_session *s, u64 index, u32 reason, bool queue, bool by_dest)
 {
 	struct migdb_source *src = s->src;
 
@@ -146,7 +146,9 @@ bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queu
 			atomic64_inc(&s->n.revoked);
 		else
 			atomic64_inc(&s->n.returned);
-		migdb_hbitmap_set(&src->revoke, index);
+		/* what the destination gave back it does not build */
+		if (!by_dest)
+			migdb_hbitmap_set(&src->revoke, index);
 	} else {
 		atomic64_inc(&s->n.dropped);
 	}
@@ -154,6 +156,11 @@ bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queu
 	if (queue)
 		migdb_hbitmap_set(&src->send, index);
 	return true;
+}
+
+bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queue)
+{
+	return migdb_drop(s, index, reason, queue, false);
 }
 
 static int migdb_check_range(struct migdb_session *s, u64 first, u64 count)
@@ -439,13 +446,9 @@ static void migdb_source_answer(struct migdb_session *s, u32 type,
 				atomic64_inc(&s->n.built);
 			}
 		} else {
-			/*
-			 * Also a page that was confirmed before: the last word
-			 * counts.  The revoke that this queues tells the
-			 * destination nothing new.
-			 */
-			migdb_source_drop(s, index, reason < MIGDB_NR_REASONS && reason ?
-					  reason : MIGDB_REASON_ABORTED, true);
+			/* also a page that was confirmed before: the last word counts */
+			migdb_drop(s, index, reason < MIGDB_NR_REASONS && reason ?
+				   reason : MIGDB_REASON_ABORTED, true, true);
 		}
 	}
 }
@@ -498,16 +501,17 @@ void migdb_source_tx(struct migdb_session *s)
 	struct migdb_wire_list *list;
 	struct migdb_tx_frame *f;
 	u64 first, count;
-	u32 n;
+	u32 n, max;
 
 	mutex_lock(&src->set_lock);
 	while (src->revoke.nr_set && migdb_tx_has_room(s)) {
-		f = migdb_tx_alloc(migdb_list_bytes(MIGDB_LIST_FRAME_RUNS));
+		max = min_t(u64, src->revoke.nr_set, MIGDB_LIST_FRAME_RUNS);
+		f = migdb_tx_alloc(migdb_list_bytes(max));
 		if (!f)
 			goto out;	/* still queued: next read(2) tries again */
 		list = (struct migdb_wire_list *)f->data;
 		ranges = migdb_list_ranges(list);
-		for (n = 0; n < MIGDB_LIST_FRAME_RUNS; n++) {
+		for (n = 0; n < max; n++) {
 			count = migdb_hbitmap_pop_run(&src->revoke, 0, U32_MAX, &first);
 			if (!count)
 				break;

@@ -247,10 +247,11 @@ static ssize_t migdb_rx_write(struct file *file, const char __user *ubuf, size_t
 			done += bytes;
 		cond_resched();
 	}
-	mutex_unlock(&s->rx_lock);
-	kvfree(buf);
+	/* still under rx_lock, which keeps close away */
 	if (ret == -EBADMSG)
 		migdb_session_abort(s, MIGDB_REASON_BAD_STREAM);
+	mutex_unlock(&s->rx_lock);
+	kvfree(buf);
 	/* a bad stream is said at once; anything else after what was taken */
 	return ret && (ret == -EBADMSG || !done) ? ret : done;
 }
