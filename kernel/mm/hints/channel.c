@@ -193,34 +193,6 @@ static int check_peer(struct socket *sock, const char **why)
 	return 0;
 }
 
-static bool accept_one(void)
-{
-	struct mem_hint_error error;
-	struct mem_hint_msg head;
-	struct socket *sock;
-	const char *why;
-	u32 len;
-	int err;
-
-	if (!channel.listener.sock ||
-	    kernel_accept(channel.listener.sock, &sock, O_NONBLOCK))
-		return false;
-	sock_set_sndtimeo(sock->sk, 1 + MHINT_SEND_TIMEOUT_MS / 1000);
-
-	err = check_peer(sock, &why);
-	if (err) {
-		pr_info_ratelimited("connection refused: %s\n", why);
-		len = mhint_proto_error(&head, &error, err, 0, 0, why);
-		send_on(sock, &head, &error, len);
-		kernel_sock_shutdown(sock, SHUT_RDWR);
-		sock_release(sock);
-		return true;
-	}
-	mhint_proto_open(channel.proto, &proto_ops, NULL);
-	sock_watch(&channel.conn, sock);
-	return true;
-}
-
 static void hang_up(int err, const char *text)
 {
 	if (!channel.conn.sock)
@@ -248,6 +220,37 @@ static bool receive_some(void)
 		hang_up(n, NULL);
 	else if (mhint_proto_received(channel.proto, n, now_ms()))
 		hang_up(-EPROTO, NULL);
+	return true;
+}
+
+static bool accept_one(void)
+{
+	struct mem_hint_error error;
+	struct mem_hint_msg head;
+	struct socket *sock;
+	const char *why;
+	u32 len;
+	int err;
+
+	if (!channel.listener.sock ||
+	    kernel_accept(channel.listener.sock, &sock, O_NONBLOCK))
+		return false;
+	sock_set_sndtimeo(sock->sk, DIV_ROUND_UP(MHINT_SEND_TIMEOUT_MS, 1000));
+
+	/* A host that has hung up and comes again at once is no second one. */
+	while (receive_some() && !kthread_should_stop())
+		cond_resched();
+	err = check_peer(sock, &why);
+	if (err) {
+		pr_info_ratelimited("connection refused: %s\n", why);
+		len = mhint_proto_error(&head, &error, err, 0, 0, why);
+		send_on(sock, &head, &error, len);
+		kernel_sock_shutdown(sock, SHUT_RDWR);
+		sock_release(sock);
+		return true;
+	}
+	mhint_proto_open(channel.proto, &proto_ops, NULL);
+	sock_watch(&channel.conn, sock);
 	return true;
 }
 
@@ -279,8 +282,8 @@ static int serve(void *unused)
 			said = err;
 		}
 		WRITE_ONCE(channel.poked, false);
-		busy = accept_one();
-		busy |= receive_some();
+		busy = receive_some();
+		busy |= accept_one();
 		if (channel.conn.sock &&
 		    mhint_proto_tick(channel.proto, now_ms())) {
 			hang_up(-ETIMEDOUT, NULL);

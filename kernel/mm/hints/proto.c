@@ -221,7 +221,7 @@ static int check_head(struct mhint_proto *p)
 	least = least_payload(le16_to_cpu(h->type));
 	if (least < 0)
 		return fail(p, least, "unknown message type");
-	if (len < least)
+	if (len < (u32)least)
 		return fail(p, -EMSGSIZE, "payload too short");
 	return 0;
 }

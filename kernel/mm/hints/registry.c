@@ -404,27 +404,36 @@ u64 mhint_root_gpa(void)
 	return virt_to_phys(table.root);
 }
 
-/* The disks that entries may name; asks each whether it is still there. */
+/* Enter what there is, and ask each disk whether it is still there. */
+static void recheck_disks(void)
+{
+	drain_locked();
+	if (frozen)
+		return;
+	mhint_disks_recheck();
+	drop_stale_disks();
+	publish();
+}
+
+/* The disks that entries may name. */
 u32 mhint_list_disks(struct mem_hint_disk *disks, u32 max)
 {
 	u32 nr;
 
 	mutex_lock(&mhint_drain_lock);
-	drain_locked();
-	if (!frozen) {
-		mhint_disks_recheck();
-		drop_stale_disks();
-	}
+	recheck_disks();
 	nr = mhint_disks_fill(disks, max);
 	mutex_unlock(&mhint_drain_lock);
 	return nr;
 }
 
+/* The same and those that are refused, as text. */
 ssize_t mhint_show_disks(char *buf)
 {
 	ssize_t len;
 
 	mutex_lock(&mhint_drain_lock);
+	recheck_disks();
 	len = mhint_disks_text(buf);
 	mutex_unlock(&mhint_drain_lock);
 	return len;
