@@ -219,6 +219,21 @@ static int write_pid(const char *path)
 	return fclose(f) ? -errno : 0;
 }
 
+/* A program that was detached just now is still there for a moment. */
+static bool wait_for_none(struct bpf_prog_info *info)
+{
+	int tries, fd;
+
+	for (tries = 0; tries < 40; tries++) {
+		fd = find_program(info);
+		if (fd < 0)
+			return false;
+		close(fd);
+		usleep(50000);
+	}
+	return true;
+}
+
 static int run(const __u32 *disks, int nr_disks, bool background, bool timed,
 	       const char *pidfile)
 {
@@ -229,11 +244,8 @@ static int run(const __u32 *disks, int nr_disks, bool background, bool timed,
 
 	if (access(SYSFS, F_OK))
 		return fail("mem_hints.ko is not loaded (no " SYSFS ")");
-	fd = find_program(&info);
-	if (fd >= 0) {
-		close(fd);
+	if (wait_for_none(&info))
 		return fail("already attached (program %u): one is enough", info.id);
-	}
 	skel = migdb_hints_bpf__open();
 	if (!skel)
 		return fail("cannot open the BPF program: %s", strerror(errno));
@@ -251,7 +263,8 @@ static int run(const __u32 *disks, int nr_disks, bool background, bool timed,
 			return fail("the kernel cannot measure time: %s", strerror(errno));
 	}
 
-	/* Before attaching, so that no signal is lost. */
+	/* Before attaching, so that no signal is lost; who read us may be gone. */
+	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
