@@ -141,8 +141,7 @@ boot() {
 		-device virtio-blk-pci,drive=d,addr=0x1d \
 		-device virtio-scsi-pci,id=scsi \
 		-device scsi-hd,bus=scsi.0,drive=s,wwn=0x5000c500a1b2c3d4 \
-		-device nvme,id=nvme,serial=nv0 \
-		-device nvme-ns,bus=nvme,drive=n,shared=off,nguid=01234567-89ab-cdef-0123-456789abcdef \
+		-device nvme,drive=n,serial=nv0 \
 		</dev/null >"$out/qemu.log" 2>&1 || true
 }
 
