@@ -76,7 +76,7 @@ image_root() {
 	cp -a --reflink=auto "$KMODS" "$tree/usr/lib/modules/"
 	depmod -b "$tree" "$KVER"
 	ln -sf /bin/busybox "$tree/usr/sbin/init"
-	mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1 -d "$tree" "$image.tmp" "${HOST_ROOT_MIB}M" ||
+	mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1 -d "$tree" "$image.tmp" "${HOST_ROOT_MIB}M" >/dev/null ||
 		die "mke2fs could not make $image"
 	mv "$image.tmp" "$image"
 }

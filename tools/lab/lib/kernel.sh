@@ -70,7 +70,14 @@ kernel_ready() {
 	local line image
 	install_packages xz-utils kmod util-linux
 	with_lock apt apt_ready
-	line=$(kernel_resolve)
+	# Asking apt takes two seconds; the answer holds as long as its lists do.
+	if [ "$CACHE/.kernel-resolved" -nt "$CACHE/.apt-updated" ]; then
+		line=$(cat "$CACHE/.kernel-resolved")
+	else
+		line=$(kernel_resolve)
+		printf '%s\n' "$line" >"$CACHE/.kernel-resolved.$$"
+		mv "$CACHE/.kernel-resolved.$$" "$CACHE/.kernel-resolved"
+	fi
 	read -r KPKG KVER image <<<"$line"
 	install_packages "linux-headers-$KVER" build-essential bc flex bison libelf-dev libssl-dev dwarves cpio rsync
 	with_lock kernel kernel_fetch "$KPKG" "$KVER" "$image"

@@ -17,6 +17,8 @@
 LAN=10.77.0
 # shellcheck disable=SC2034 # hosts.sh
 MIG=10.78.0
+# Jumbo frames, as migration networks have them; an emulated receiver needs them.
+MIG_MTU=9000
 
 in_netns() {
 	nsenter --net="/run/netns/$LAB_NS" "$@"
@@ -48,13 +50,14 @@ net_up() {
 			echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6' 2>/dev/null || true
 	{
 		printf 'link set lo up\n'
-		printf 'link add %s type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n' br-lan br-mig
+		printf 'link add br-lan type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n'
+		printf 'link add br-mig mtu %s type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n' "$MIG_MTU"
 		printf 'addr add %s.1/24 dev br-lan\n' "$LAN"
 		printf 'link set %s up\n' br-lan br-mig
 		for h in "${LAB_HOSTS[@]}"; do
 			printf 'tuntap add %s mode tap vnet_hdr\n' "$h-lan" "$h-mig"
 			printf 'link set %s-lan master br-lan up\n' "$h"
-			printf 'link set %s-mig master br-mig up\n' "$h"
+			printf 'link set %s-mig mtu %s master br-mig up\n' "$h" "$MIG_MTU"
 		done
 	} | ip -n "$LAB_NS" -batch - || die "cannot set up the network of $LAB_NS (is /dev/net/tun there?)"
 }
