@@ -96,6 +96,7 @@ enum mem_hint_class {
  * @version: MEM_HINT_ABI_VERSION of the writer; a reader refuses others.
  * @levels: radix levels from @table to the entries inclusive, 1 to
  *	MEM_HINT_MAX_LEVELS; fixed for the life of the root.
+ * @reserved0: 0.
  * @nr_frames: first guest frame that the table has no entry for; at most
  *	512 to the power of @levels.
  * @generation: one more at each START; never 0.

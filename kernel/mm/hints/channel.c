@@ -309,6 +309,8 @@ static int serve(void *unused)
  *
  * Without vsock the module works all the same, and looks for it again from
  * time to time.
+ *
+ * Return: 0 or -ENOMEM; -EINTR when loading was interrupted.
  */
 int mhint_channel_start(bool allow_local, bool privileged_peer)
 {
