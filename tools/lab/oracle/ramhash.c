@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One 128-bit hash per 4 KiB page of another process's RAM blocks.
+ *
+ * The VM must not run while this reads: the caller stops the source and keeps
+ * the destination paused.  Memory is read through /proc/PID/mem, so neither
+ * QEMU nor its kernel side takes part: a bug in them cannot hide itself.
+ */
+#define XXH_INLINE_ALL
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "ramhash.h"
+
+#define MAX_BLOCKS	256
+#define MAX_MASKS	64
+#define CHUNK		(1u << 20)
+
+struct block {
+	struct ramhash_block hdr;
+	uint64_t hva;
+};
+
+struct mask {
+	char name[RAMHASH_NAME];
+	uint64_t start, len;
+};
+
+static struct block blocks[MAX_BLOCKS];
+static struct mask masks[MAX_MASKS];
+static int nr_blocks, nr_masks;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("ramhash: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(2);
+}
+
+static void usage(void)
+{
+	fputs("usage: ramhash [-m BLOCK:OFFSET,LEN]... PID OUT <BLOCKS\n"
+	      "       ramhash -p ADDRESS,LEN PID        hex dump of the process's memory\n"
+	      "       ramhash -f ADDRESS PID            invert the byte at ADDRESS\n"
+	      "BLOCKS: lines of \"HVA USED NAME\"; -m leaves these bytes out of the hash.\n"
+	      "ADDRESS is a virtual address of the process, numbers may be hexadecimal.\n",
+	      stderr);
+	exit(2);
+}
+
+static uint64_t number(const char *s, char **end)
+{
+	uint64_t v;
+
+	errno = 0;
+	v = strtoull(s, end, 0);
+	if (errno || *end == s)
+		die("'%s' is no number", s);
+	return v;
+}
+
+static void add_mask(const char *arg)
+{
+	const char *colon = strrchr(arg, ':');
+	struct mask *m = &masks[nr_masks];
+	char *end;
+
+	if (!colon || nr_masks == MAX_MASKS)
+		die("bad mask '%s'", arg);
+	if ((size_t)(colon - arg) >= sizeof(m->name))
+		die("block name too long in '%s'", arg);
+	memcpy(m->name, arg, colon - arg);
+	m->start = number(colon + 1, &end);
+	if (*end != ',')
+		die("bad mask '%s'", arg);
+	m->len = number(end + 1, &end);
+	if (*end || !m->len || m->len > RAMHASH_PAGE)
+		die("mask '%s': a length from 1 to %u is wanted", arg, RAMHASH_PAGE);
+	nr_masks++;
+}
+
+static void read_blocks(FILE *in)
+{
+	unsigned long long hva, used;
+	char name[RAMHASH_NAME];
+	char line[512];
+
+	while (fgets(line, sizeof(line), in)) {
+		struct block *b = &blocks[nr_blocks];
+
+		if (sscanf(line, "%llx %llx %255[^\n]", &hva, &used, name) != 3)
+			die("bad block line: %s", line);
+		if (nr_blocks == MAX_BLOCKS)
+			die("more than %d blocks", MAX_BLOCKS);
+		strcpy(b->hdr.name, name);
+		b->hva = hva;
+		b->hdr.used = used;
+		b->hdr.pages = (used + RAMHASH_PAGE - 1) / RAMHASH_PAGE;
+		nr_blocks++;
+	}
+	if (!nr_blocks)
+		die("no RAM block on standard input");
+}
+
+static void read_mem(int fd, void *buf, size_t len, uint64_t addr)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = pread(fd, (char *)buf + done, len - done, (off_t)(addr + done));
+		if (n <= 0)
+			die("cannot read %zu bytes at %#llx: %s", len - done,
+			    (unsigned long long)(addr + done), n ? strerror(errno) : "end of file");
+		done += n;
+	}
+}
+
+/* Zero what the masks name in a chunk; returns how many bytes that was. */
+static uint64_t apply_masks(const char *name, unsigned char *buf, uint64_t off, size_t len)
+{
+	uint64_t a, b, sum = 0;
+	int i;
+
+	for (i = 0; i < nr_masks; i++) {
+		if (strcmp(masks[i].name, name))
+			continue;
+		a = masks[i].start > off ? masks[i].start : off;
+		b = masks[i].start + masks[i].len;
+		if (b > off + len)
+			b = off + len;
+		if (a >= b)
+			continue;
+		memset(buf + (a - off), 0, b - a);
+		sum += b - a;
+	}
+	return sum;
+}
+
+static void hash_blocks(int fd, const char *path)
+{
+	struct ramhash_file fh = {
+		.magic = RAMHASH_MAGIC, .page_size = RAMHASH_PAGE, .nr_blocks = nr_blocks,
+	};
+	static struct ramhash_hash hash[CHUNK / RAMHASH_PAGE];
+	unsigned char *buf = aligned_alloc(RAMHASH_PAGE, CHUNK);
+	FILE *out = fopen(path, "w");
+	int i;
+
+	if (!buf || !out)
+		die("cannot write %s: %s", path, strerror(errno));
+	fwrite(&fh, sizeof(fh), 1, out);
+	for (i = 0; i < nr_blocks; i++) {
+		struct block *b = &blocks[i];
+		uint64_t off;
+
+		fwrite(&b->hdr, sizeof(b->hdr), 1, out);
+		for (off = 0; off < b->hdr.used; off += CHUNK) {
+			size_t len = b->hdr.used - off < CHUNK ? b->hdr.used - off : CHUNK;
+			size_t p, n = (len + RAMHASH_PAGE - 1) / RAMHASH_PAGE;
+
+			read_mem(fd, buf, len, b->hva + off);
+			memset(buf + len, 0, n * RAMHASH_PAGE - len);
+			fh.masked_bytes += apply_masks(b->hdr.name, buf, off, len);
+			for (p = 0; p < n; p++) {
+				XXH128_hash_t h = XXH3_128bits(buf + p * RAMHASH_PAGE, RAMHASH_PAGE);
+
+				hash[p].lo = h.low64;
+				hash[p].hi = h.high64;
+			}
+			fwrite(hash, sizeof(hash[0]), n, out);
+		}
+	}
+	rewind(out);
+	fwrite(&fh, sizeof(fh), 1, out);
+	if (ferror(out) || fclose(out))
+		die("cannot write %s", path);
+	free(buf);
+}
+
+static void dump(int fd, const char *arg)
+{
+	unsigned char buf[RAMHASH_PAGE];
+	uint64_t addr, len, i;
+	char *end;
+
+	addr = number(arg, &end);
+	if (*end != ',')
+		usage();
+	len = number(end + 1, &end);
+	if (*end || !len || len > sizeof(buf))
+		die("a length from 1 to %zu is wanted", sizeof(buf));
+	read_mem(fd, buf, len, addr);
+	for (i = 0; i < len; i++)
+		printf("%02x%c", buf[i], i % 16 == 15 || i + 1 == len ? '\n' : ' ');
+}
+
+static void flip(int fd, const char *arg)
+{
+	unsigned char byte;
+	uint64_t addr;
+	char *end;
+
+	addr = number(arg, &end);
+	if (*end)
+		usage();
+	read_mem(fd, &byte, 1, addr);
+	byte = ~byte;
+	if (pwrite(fd, &byte, 1, (off_t)addr) != 1)
+		die("cannot write at %#llx: %s", (unsigned long long)addr, strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	const char *dump_arg = NULL, *flip_arg = NULL;
+	char path[64];
+	int fd, c;
+
+	while ((c = getopt(argc, argv, "m:p:f:")) != -1) {
+		switch (c) {
+		case 'm':
+			add_mask(optarg);
+			break;
+		case 'p':
+			dump_arg = optarg;
+			break;
+		case 'f':
+			flip_arg = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (argc - optind != (dump_arg || flip_arg ? 1 : 2))
+		usage();
+	snprintf(path, sizeof(path), "/proc/%d/mem", atoi(argv[optind]));
+	fd = open(path, flip_arg ? O_RDWR : O_RDONLY);
+	if (fd < 0)
+		die("cannot open %s: %s", path, strerror(errno));
+	if (dump_arg) {
+		dump(fd, dump_arg);
+	} else if (flip_arg) {
+		flip(fd, flip_arg);
+	} else {
+		read_blocks(stdin);
+		hash_blocks(fd, argv[optind + 1]);
+	}
+	return 0;
+}
