@@ -65,6 +65,7 @@
 
 /**
  * enum migdb_state - where a session stands
+ * @MIGDB_STATE_INVALID: never
  * @MIGDB_STATE_IDLE: set-up: owner, memory, disks, guest table, VM
  * @MIGDB_STATE_ARMING: source: memory is allocated; MIGDB_ARMED, then SNAPSHOT
  * @MIGDB_STATE_TRACKING: source: pages are hashed, dropped when written to
@@ -124,6 +125,11 @@ enum migdb_tag_alg {
 
 /**
  * enum migdb_disk_type - how a disk is named, same on guest and host
+ * @MIGDB_DISK_INVALID: refused
+ * @MIGDB_DISK_VIRTIO_SERIAL: serial of a virtio-blk disk, text
+ * @MIGDB_DISK_SCSI_WWID: "naa.", "eui." or "t10." and hex digits
+ * @MIGDB_DISK_NVME_NGUID: 32 (NGUID) or 16 (EUI-64) hex digits
+ * @MIGDB_DISK_PCI_ADDRESS: "dddd:bb:dd.f", as the guest sees it
  */
 enum migdb_disk_type {
 	MIGDB_DISK_INVALID = 0,
@@ -135,28 +141,47 @@ enum migdb_disk_type {
 
 /**
  * enum migdb_reason - why a page is not built, or a session is ordinary
+ * @MIGDB_REASON_NONE: no reason: it is built, or not ordinary
+ * @MIGDB_REASON_DIRTY: written to after it was recorded
+ * @MIGDB_REASON_ZERO: all zero: cheaper to send
+ * @MIGDB_REASON_MISMATCH: the block is not what the page holds
+ * @MIGDB_REASON_IO_ERROR: read failed or was short
+ * @MIGDB_REASON_LATE: not fetched by the end
+ * @MIGDB_REASON_NO_MEMORY: no memory, or the memcg refused it
+ * @MIGDB_REASON_NO_DISK: disk unknown here, or block past its end
+ * @MIGDB_REASON_TWICE: a record for a page already spoken for
+ * @MIGDB_REASON_BAD_RANGE: not inside a region of this side
+ * @MIGDB_REASON_FAULT: guest memory could not be read or written
+ * @MIGDB_REASON_INVALIDATED: balloon, unplug, discard
+ * @MIGDB_REASON_DISABLED: sysfs "enabled" was set to 0
+ * @MIGDB_REASON_ABORTED: MIGDB_ABORT, or the other side gave up
+ * @MIGDB_REASON_BAD_STREAM: corrupt, cut or foreign stream
+ * @MIGDB_REASON_FOREIGN_REAPER: somebody else reset the dirty ring
+ * @MIGDB_REASON_UNCOVERED: dirty page outside the memory table
+ * @MIGDB_REASON_UNARMED: not armed when it was to be hashed
+ * @MIGDB_NR_REASONS: number of values
  *
  * Part of the stream and of the statistics; new values are added at the end.
  */
 enum migdb_reason {
 	MIGDB_REASON_NONE = 0,
-	MIGDB_REASON_DIRTY = 1,		/* written to after it was recorded */
-	MIGDB_REASON_ZERO = 2,		/* all zero: cheaper to send */
-	MIGDB_REASON_MISMATCH = 3,	/* the block is not what the page holds */
-	MIGDB_REASON_IO_ERROR = 4,	/* read failed or was short */
-	MIGDB_REASON_LATE = 5,		/* not fetched by the end */
+	MIGDB_REASON_DIRTY = 1,
+	MIGDB_REASON_ZERO = 2,
+	MIGDB_REASON_MISMATCH = 3,
+	MIGDB_REASON_IO_ERROR = 4,
+	MIGDB_REASON_LATE = 5,
 	MIGDB_REASON_NO_MEMORY = 6,
-	MIGDB_REASON_NO_DISK = 7,	/* disk unknown here, or block past its end */
-	MIGDB_REASON_TWICE = 8,		/* a record for a page already spoken for */
-	MIGDB_REASON_BAD_RANGE = 9,	/* not inside a region of this side */
-	MIGDB_REASON_FAULT = 10,	/* guest memory could not be read or written */
-	MIGDB_REASON_INVALIDATED = 11,	/* balloon, unplug, discard */
-	MIGDB_REASON_DISABLED = 12,	/* sysfs "enabled" was set to 0 */
-	MIGDB_REASON_ABORTED = 13,	/* MIGDB_ABORT, or the other side gave up */
-	MIGDB_REASON_BAD_STREAM = 14,	/* corrupt, cut or foreign stream */
-	MIGDB_REASON_FOREIGN_REAPER = 15, /* somebody else reset the dirty ring */
-	MIGDB_REASON_UNCOVERED = 16,	/* dirty page outside the memory table */
-	MIGDB_REASON_UNARMED = 17,	/* not armed when it was to be hashed */
+	MIGDB_REASON_NO_DISK = 7,
+	MIGDB_REASON_TWICE = 8,
+	MIGDB_REASON_BAD_RANGE = 9,
+	MIGDB_REASON_FAULT = 10,
+	MIGDB_REASON_INVALIDATED = 11,
+	MIGDB_REASON_DISABLED = 12,
+	MIGDB_REASON_ABORTED = 13,
+	MIGDB_REASON_BAD_STREAM = 14,
+	MIGDB_REASON_FOREIGN_REAPER = 15,
+	MIGDB_REASON_UNCOVERED = 16,
+	MIGDB_REASON_UNARMED = 17,
 	MIGDB_NR_REASONS = 18,
 };
 
