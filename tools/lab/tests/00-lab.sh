@@ -106,7 +106,7 @@ chmod +x "$BUILD/t-payload1/bin/lab-hello"
 echo two >"$BUILD/t-payload2/lib/two"
 
 check_says "a missing disk is named" "there is no /nonexistent" lab up --disk db=/nonexistent
-check_says "a disk that cannot do direct I/O is refused" "O_DIRECT|multiple of 4096" lab up --disk db=/proc/version
+check_says "a disk that cannot do direct I/O is refused" "does not do O_DIRECT" lab up --disk db=/sys/kernel/uevent_seqnum
 check_says "too much memory is refused" "MiB are needed" lab up --mem 4000000
 check "an interrupted start leaves nothing" interrupted_up
 
