@@ -19,6 +19,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include <uapi/linux/mem_hints.h>
 #include "alloc.h"
 #include "source.h"
 
@@ -104,6 +105,9 @@ static int migdb_snapshot_entry(void *data, u64 gfn, u32 disk, u64 block, u32 cl
 	u64 index, where;
 	int ret;
 
+	/* hot pages are wanted at once, discardable ones hold no block */
+	if (class != MEM_HINT_CLASS_BACKED)
+		return 0;
 	if (!migdb_entry_where(s, gfn, disk, block, &index, &where)) {
 		src->nr_bad_entries++;
 		return 0;
@@ -131,6 +135,8 @@ static int migdb_window_entry(void *data, u64 gfn, u32 disk, u64 block, u32 clas
 	struct migdb_source *src = ctx->s->src;
 	u64 index, where;
 
+	if (class != MEM_HINT_CLASS_BACKED)
+		return 0;
 	if (!migdb_entry_where(ctx->s, gfn, disk, block, &index, &where))
 		return 0;
 	if (where < src->window_first || where >= src->window_end)
