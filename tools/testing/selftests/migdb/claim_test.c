@@ -231,8 +231,9 @@ TEST_F(claim, scribbled_bytes_do_not_hang)
 }
 
 /*
- * The stream writes while blocks are fetched: what it wrote stays, on every page,
- * in many rounds.
+ * The guest has written to every third page, so the stream brings it, while the
+ * blocks of its older content are being fetched and the revokes are still on the
+ * wire: what the stream wrote stays, in many rounds.
  */
 struct hammer {
 	struct rig *r;
@@ -259,13 +260,17 @@ TEST_F_TIMEOUT(claim, stream_wins_during_fetch, 120)
 		struct rig *r = &self->r;
 		struct hammer h = { r, RIG_FIRST + round % 3, 3 };
 		pthread_t thread;
-		struct wire w = {};
+		struct wire w = {}, revokes = {};
 		u64 page;
 
 		ASSERT_OK(rig_hash(r, &w));
+		for (page = h.first; page < PAGES; page += h.step)
+			ASSERT_OK(rig_dirty(r, page));
+		ASSERT_OK(wire_pull(&revokes, &r->src));
 		ASSERT_EQ(0, pthread_create(&thread, NULL, hammer, &h));
 		ASSERT_OK(wire_push(&w, &r->dst));
 		ASSERT_EQ(0, pthread_join(thread, NULL));
+		ASSERT_OK(wire_push(&revokes, &r->dst));
 		ASSERT_OK(rig_settle(r, 10000));
 		for (page = h.first; page < PAGES; page += h.step) {
 			u64 i;
@@ -277,6 +282,9 @@ TEST_F_TIMEOUT(claim, stream_wins_during_fetch, 120)
 					       (unsigned long long)page, (unsigned long long)i);
 		}
 		wire_free(&w);
+		wire_free(&revokes);
+		for (page = h.first; page < PAGES; page += h.step)
+			rig_deliver(r, page);
 		FINISH();
 		rig_exit(r);
 		ASSERT_OK(rig_init(r, PAGES));
@@ -401,7 +409,7 @@ TEST_F(claim, dequeue_fault_loses_nothing)
 
 	ASSERT_OK(mdb_invalidate(&r->src, 100, 10));
 	ASSERT_OK(mdb_invalidate(&r->src, 200, 10));
-	ASSERT_EQ(-EFAULT, mdb_dequeue(&r->src, (void *)8, 4, ~0ULL, &nr, &left));
+	ASSERT_EQ(-EFAULT, mdb_dequeue(&r->src, BAD_PTR, 4, ~0ULL, &nr, &left));
 	ASSERT_EQ(20, stats_of(&r->src).out_queued);
 	ASSERT_OK(mdb_dequeue(&r->src, &run, 1, 4, &nr, &left));
 	ASSERT_EQ(1, nr);

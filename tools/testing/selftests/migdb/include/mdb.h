@@ -33,6 +33,9 @@ struct mdb {
 	size_t map_bytes;
 };
 
+/* What mdb_close() leaves, and what may be closed any time. */
+#define MDB_CLOSED	((struct mdb){ .fd = -1, .tx = -1, .rx = -1, .map_fd = -1, .event = -1 })
+
 /* Set-up.  mdb_open() gives -errno of open(2): ENOENT is "no module". */
 int mdb_open(struct mdb *m);
 void mdb_close(struct mdb *m);

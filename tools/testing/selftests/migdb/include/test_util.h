@@ -29,6 +29,10 @@
 		ASSERT_EQ(0, rc_) TH_LOG(#_expr ": %s", strerror(-rc_));\
 	} while (0)
 
+/* Not mapped, and the compiler does not know. */
+static volatile uintptr_t bad_address __attribute__((unused)) = 8;
+#define BAD_PTR ((void *)bad_address)
+
 static inline u32 state_of(struct mdb *m)
 {
 	struct migdb_stats st;

@@ -21,7 +21,7 @@ static int do_ioctl(struct mdb *m, unsigned long cmd, void *arg)
 
 int mdb_open(struct mdb *m)
 {
-	*m = (struct mdb){ .tx = -1, .rx = -1, .map_fd = -1, .event = -1 };
+	*m = MDB_CLOSED;
 	m->fd = open(MDB_DEV, O_RDWR | O_CLOEXEC);
 	return m->fd < 0 ? -errno : 0;
 }
@@ -40,7 +40,7 @@ void mdb_close(struct mdb *m)
 		close(m->event);
 	if (m->fd >= 0)
 		close(m->fd);
-	*m = (struct mdb){ .fd = -1, .tx = -1, .rx = -1, .map_fd = -1, .event = -1 };
+	*m = MDB_CLOSED;
 }
 
 int mdb_info(struct mdb *m, u64 nr_pages, struct migdb_get_info *info)
@@ -271,18 +271,18 @@ const char *mdb_reason_name(u32 reason)
 		[MIGDB_REASON_DIRTY] = "dirty",
 		[MIGDB_REASON_ZERO] = "zero",
 		[MIGDB_REASON_MISMATCH] = "mismatch",
-		[MIGDB_REASON_IO_ERROR] = "io-error",
+		[MIGDB_REASON_IO_ERROR] = "io_error",
 		[MIGDB_REASON_LATE] = "late",
-		[MIGDB_REASON_NO_MEMORY] = "no-memory",
-		[MIGDB_REASON_NO_DISK] = "no-disk",
+		[MIGDB_REASON_NO_MEMORY] = "no_memory",
+		[MIGDB_REASON_NO_DISK] = "no_disk",
 		[MIGDB_REASON_TWICE] = "twice",
-		[MIGDB_REASON_BAD_RANGE] = "bad-range",
+		[MIGDB_REASON_BAD_RANGE] = "bad_range",
 		[MIGDB_REASON_FAULT] = "fault",
 		[MIGDB_REASON_INVALIDATED] = "invalidated",
 		[MIGDB_REASON_DISABLED] = "disabled",
 		[MIGDB_REASON_ABORTED] = "aborted",
-		[MIGDB_REASON_BAD_STREAM] = "bad-stream",
-		[MIGDB_REASON_FOREIGN_REAPER] = "foreign-reaper",
+		[MIGDB_REASON_BAD_STREAM] = "bad_stream",
+		[MIGDB_REASON_FOREIGN_REAPER] = "foreign_reaper",
 		[MIGDB_REASON_UNCOVERED] = "uncovered",
 		[MIGDB_REASON_UNARMED] = "unarmed",
 	};

@@ -46,7 +46,7 @@ int rig_init(struct rig *r, u64 nr_pages)
 	u64 page;
 	int rc;
 
-	*r = (struct rig){ .nr_pages = nr_pages, .src.fd = -1, .dst.fd = -1 };
+	*r = (struct rig){ .nr_pages = nr_pages, .src = MDB_CLOSED, .dst = MDB_CLOSED };
 	if (getrandom(r->uuid, sizeof(r->uuid), 0) != sizeof(r->uuid))
 		return -EIO;
 	r->src_ram = mmap(NULL, nr_pages * MDB_PAGE, PROT_READ | PROT_WRITE,

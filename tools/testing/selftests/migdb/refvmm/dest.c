@@ -364,7 +364,7 @@ static int serve(struct dest *d)
 
 int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 {
-	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb.fd = -1 };
+	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb = MDB_CLOSED };
 	int rc;
 
 	d.held_tail = &d.held;

@@ -331,8 +331,9 @@ static int iterate(struct source *s)
 			return rc;
 		if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
 			return -ECONNRESET;
-		if (s->o->round_ms)
-			usleep(s->o->round_ms * 1000);
+		/* Nothing to send: let the destination have the machine. */
+		if (s->o->round_ms || !left)
+			usleep(s->o->round_ms ? s->o->round_ms * 1000 : 2000);
 	}
 }
 
@@ -463,7 +464,7 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	struct source s = {
 		.vm = vm, .w = w, .o = o, .out = out,
 		.chan = { .fd = -1, .bytes_per_s = o->bandwidth, .cut_after = o->cut_after },
-		.session.mdb.fd = -1,
+		.session.mdb = MDB_CLOSED,
 		.lock = PTHREAD_MUTEX_INITIALIZER, .news_lock = PTHREAD_MUTEX_INITIALIZER,
 		.news = PTHREAD_COND_INITIALIZER,
 	};
