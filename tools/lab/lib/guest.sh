@@ -35,7 +35,7 @@ guest_packages() {
 guest_key() {
 	{
 		sed -n '/^guest_root()/,/^}/p;/^guest_load()/,/^}/p;/^guest_initrd()/,/^}/p' "${BASH_SOURCE[0]}"
-		cat "$TOP/tools/lab/guest/"*
+		cat "$TOP"/tools/lab/guest/{init,initramfs,my.cnf}
 		printf '%s\n' "$KPKG" "$GUEST_TABLES" "$GUEST_ROWS" "$GUEST_ACCOUNTS"
 	} | sha256sum | cut -c1-16
 }
