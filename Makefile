@@ -10,6 +10,7 @@ help:
 	@echo
 	@echo '  make demo            move a MariaDB VM between two emulated hosts: table and verdict'
 	@echo '  make check           every test there is; the last line counts them'
+	@echo '  make bench           figures that need no database: build/bench/result.json'
 	@echo
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
@@ -46,7 +47,7 @@ kunit:
 	@tools/build/kunit
 
 usertest:
-	@tests/user/run
+	@tools/testing/migdb/run
 
 overlay:
 	@tools/build/overlay apply
@@ -60,8 +61,11 @@ check:
 demo:
 	@tools/lab/demo
 
+bench:
+	@tools/lab/bench
+
 clean:
 	@tools/build/clean
 
 .PHONY: help modules sparse checkpatch tools install kunit usertest overlay \
-	overlay-remove check demo clean
+	overlay-remove check demo bench clean
