@@ -1,0 +1,111 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs all tests of this directory in an emulated (or real) host, as root, and
+# prints KTAP with one line of totals at the end.  Busybox's sh is enough.
+
+usage() {
+	cat <<END
+usage: run.sh [-l] [TEST...]
+Runs the named tests (abi, claim, ...), or all.  Loads what they need: kvm,
+loop, device-mapper, and migdb from \$MIGDB_KO, ./migdb.ko, modules/migdb.ko or
+by modprobe, unless /dev/vhost-migdb is there already.
+  -l  long: random hint tables for 60 s, 40 killed VMMs each way
+Environment: MIGDB_TEST_DIR (files with O_DIRECT; default: /var/tmp),
+MIGDB_FUZZ_SECONDS, MIGDB_KILL_ROUNDS, MIGDB_KO.
+Exit status: 0 when nothing failed, and at least one test passed.
+END
+}
+
+dir=$(cd "$(dirname "$0")" && pwd)
+long=0
+case ${1:-} in
+-h|--help) usage; exit 0 ;;
+-l) long=1; shift ;;
+esac
+
+all="abi disk claim table stream fetch dirty refvmm kill"
+tests=${*:-$all}
+if [ "$long" = 1 ]; then
+	export MIGDB_FUZZ_SECONDS="${MIGDB_FUZZ_SECONDS:-60}"
+	export MIGDB_KILL_ROUNDS="${MIGDB_KILL_ROUNDS:-40}"
+fi
+export MIGDB_TEST_DIR="${MIGDB_TEST_DIR:-/var/tmp}"
+
+for m in loop dm_mod dm_flakey dm_delay vhost fuse; do
+	modprobe "$m" 2>/dev/null
+done
+if [ ! -e /dev/kvm ]; then
+	modprobe kvm_amd 2>/dev/null || modprobe kvm_intel 2>/dev/null
+fi
+if [ -z "${MIGDB_KO:-}" ]; then
+	for f in "$dir/migdb.ko" "$dir/modules/migdb.ko" /opt/migdb/migdb.ko \
+		/opt/migdb/modules/migdb.ko; do
+		[ -e "$f" ] && { MIGDB_KO=$f; break; }
+	done
+fi
+[ -n "${MIGDB_KO:-}" ] && export MIGDB_KO
+if [ ! -e /dev/vhost-migdb ]; then
+	if [ -n "${MIGDB_KO:-}" ]; then
+		insmod "$MIGDB_KO"
+	else
+		modprobe migdb
+	fi || { echo "Bail out! the module migdb cannot be loaded"; exit 1; }
+fi
+[ -e /dev/vhost-migdb ] || { echo "Bail out! there is no /dev/vhost-migdb"; exit 1; }
+mkdir -p "$MIGDB_TEST_DIR" || { echo "Bail out! no $MIGDB_TEST_DIR"; exit 1; }
+
+kernel_complaints() {
+	dmesg | grep -cE 'BUG:|WARNING:|Oops|blocked for more than|rcu.*stall|refcount_t'
+}
+
+passed=0
+failed=0
+skipped=0
+suite=0
+log=$(mktemp)
+before=$(kernel_complaints)
+# shellcheck disable=SC2086 # a list of names
+set -- $tests
+echo "TAP version 13"
+echo "1..$(($# + 1))"
+for t; do
+	suite=$((suite + 1))
+	start=$(date +%s)
+	if [ ! -x "$dir/${t}_test" ]; then
+		echo "not ok $suite ${t}_test # no such program"
+		failed=$((failed + 1))
+		continue
+	fi
+	echo "# ${t}_test"
+	"$dir/${t}_test" >"$log" 2>&1
+	status=$?
+	grep -v -E '^#  +(RUN|OK) ' "$log" | sed 's/^/    /'
+	p=$(grep -c '^ok ' "$log")
+	s=$(grep -c '^ok .*# SKIP' "$log")
+	f=$(grep -c '^not ok ' "$log")
+	# A program that dies says nothing any more: that is a failure, too.
+	if [ "$f" = 0 ] && [ "$status" != 0 ] && [ "$status" != 4 ]; then
+		f=1
+	fi
+	passed=$((passed + p - s))
+	skipped=$((skipped + s))
+	failed=$((failed + f))
+	[ "$f" = 0 ] && ok=ok || ok="not ok"
+	echo "$ok $suite ${t}_test # $((p - s)) passed, $f failed, $s skipped, $(($(date +%s) - start)) s"
+done
+suite=$((suite + 1))
+after=$(kernel_complaints)
+if [ "$after" = "$before" ]; then
+	echo "ok $suite kernel log # no BUG, WARNING or stall"
+	passed=$((passed + 1))
+else
+	dmesg | grep -A25 -E 'BUG:|WARNING:|Oops|blocked for more than|rcu.*stall|refcount_t' | tail -80 |
+		sed 's/^/    /'
+	echo "not ok $suite kernel log"
+	failed=$((failed + 1))
+fi
+rm -f "$log"
+echo "# Totals: pass:$passed fail:$failed xfail:0 xpass:0 skip:$skipped error:0"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

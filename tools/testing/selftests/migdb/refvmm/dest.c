@@ -41,6 +41,7 @@ struct dest {
 	struct result result;
 	u8 *buf;
 	struct held *held, **held_tail;
+	bool released;
 	u8 *unclaimed;		/* a byte per page */
 };
 
@@ -100,7 +101,7 @@ static void claim(struct dest *d, u64 first, u64 count)
 
 	if (!d->live)
 		return;
-	if (d->o->fault == FAULT_LATE_RECORD) {
+	if (d->o->fault == FAULT_LATE_RECORD && !d->released) {
 		memset(d->unclaimed + first, 1, count);
 		return;
 	}
@@ -155,6 +156,7 @@ static void release_held(struct dest *d)
 	struct held *h;
 	u64 page;
 
+	d->released = true;
 	while ((h = d->held)) {
 		d->held = h->next;
 		take_frames(d, h->data, h->bytes);
@@ -287,7 +289,7 @@ static int handle(struct dest *d, const struct msg *m)
 		return rc;
 	switch (m->type) {
 	case MSG_MIGDB:
-		if (d->o->fault != FAULT_LATE_RECORD)
+		if (d->o->fault != FAULT_LATE_RECORD || d->released)
 			return take_frames(d, d->buf, m->bytes);
 		hold(d, d->buf, m->bytes);
 		return 0;

@@ -501,6 +501,11 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	if (s.session.live)
 		mdb_stats(&s.session.mdb, &s.session.stats);
 	out->stats = s.session.stats;
+	/* A session that an operator switched off ends well, and empty-handed. */
+	if (!out->ordinary && out->stats.out_reason)
+		out->ordinary = "switched off in the middle";
+	if (!out->reason)
+		out->reason = out->stats.out_reason;
 	session_close(&s.session);
 	chan_close(&s.chan);
 	if (!out->migrated) {

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whole migrations of the reference VMM: a writing KVM guest, two processes, a
+ * socket between them.  Each ends with the comparison of both memories and with
+ * the guest's own check; the faults prove that both can fail.
+ */
+#define _GNU_SOURCE
+#include "spawn.h"
+
+#define COMMON " --mem 48 --warm-ms 200 --after-ms 100 "
+
+FIXTURE(refvmm) {
+	struct refvmm v;
+};
+
+FIXTURE_SETUP(refvmm)
+{
+	REQUIRE_GUEST();
+}
+
+FIXTURE_TEARDOWN(refvmm)
+{
+	if (self->v.pid > 0)
+		refvmm_clean(&self->v);
+	mdb_sysfs_write("enabled", 1);
+}
+
+#define RUN(_rc, _options)						\
+	do {								\
+		int rc_ = refvmm_run(&self->v, "vm", "--pair --make-disk" COMMON _options); \
+		ASSERT_EQ(_rc, rc_) TH_LOG("%s\n%s", self->v.last, refvmm_said(&self->v)); \
+	} while (0)
+
+/* Migrated, identical, the guest content; some pages built, none lost. */
+#define CHECK_BUILT()							\
+	do {								\
+		struct refvmm *v_ = &self->v;				\
+		ASSERT_EQ(0, refvmm_number(v_, "differ", 0));		\
+		ASSERT_TRUE(refvmm_has(v_, "\"guest_ok\":true"));	\
+		ASSERT_TRUE(refvmm_has(v_, "\"ordinary\":\"\""))	\
+			TH_LOG("%s", v_->last);				\
+		ASSERT_LT(0, refvmm_number(v_, "built", 1));		\
+		ASSERT_EQ(0, sessions_left(5000));			\
+	} while (0)
+
+/* Ordinary, and the guest is as well as ever. */
+#define CHECK_ORDINARY()						\
+	do {								\
+		struct refvmm *v_ = &self->v;				\
+		ASSERT_EQ(0, refvmm_number(v_, "differ", 0));		\
+		ASSERT_TRUE(refvmm_has(v_, "\"guest_ok\":true"));	\
+		ASSERT_FALSE(refvmm_has(v_, "\"ordinary\":\"\""));	\
+		ASSERT_EQ(0, refvmm_number(v_, "built", 1));		\
+	} while (0)
+
+TEST_F_TIMEOUT(refvmm, ring, 120)
+{
+	RUN(0, "--ring");
+	CHECK_BUILT();
+	ASSERT_LT(0, refvmm_number(&self->v, "harvested", 0));
+	TH_LOG("%s", self->v.last);
+}
+
+TEST_F_TIMEOUT(refvmm, bitmap, 120)
+{
+	RUN(0, "--bitmap");
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, anonymous_memory, 120)
+{
+	RUN(0, "--ring --anon --seed 3");
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, four_cpus_at_full_speed, 120)
+{
+	RUN(0, "--ring=1024 --cpus 4 --rate 0 --max-ms 4000 --seed 4");
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, two_cpus_bitmap_at_full_speed, 120)
+{
+	RUN(0, "--bitmap --cpus 2 --rate 0 --max-ms 4000 --seed 5");
+	CHECK_BUILT();
+}
+
+/* Mostly reads from disk by the VMM, of which KVM knows nothing. */
+TEST_F_TIMEOUT(refvmm, dma_heavy, 120)
+{
+	RUN(0, "--ring --heap-weight 20 --modify-weight 10 --rate 4000 --max-ms 8000 --seed 6");
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, over_tcp, 120)
+{
+	struct refvmm d;
+	int rc;
+
+	ASSERT_OK(refvmm_start(&d, "vm", "--from tcp:127.0.0.1:4711 --ring" COMMON));
+	usleep(300000);
+	rc = refvmm_run(&self->v, "vm", "--to tcp:127.0.0.1:4711 --make-disk --ring" COMMON);
+	ASSERT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
+	waitpid(d.pid, &rc, 0);
+	ASSERT_EQ(0, rc);
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, ordinary_by_choice, 120)
+{
+	RUN(0, "--ring --no-migdb");
+	CHECK_ORDINARY();
+}
+
+/* One side without the module: the other one sends nothing of ours. */
+TEST_F_TIMEOUT(refvmm, destination_without_migdb, 120)
+{
+	struct refvmm d;
+	int rc;
+
+	ASSERT_OK(refvmm_start(&d, "vm", "--from unix:/tmp/migdb-test.sock --no-migdb --ring" COMMON));
+	rc = refvmm_run(&self->v, "vm", "--to unix:/tmp/migdb-test.sock --make-disk --ring" COMMON);
+	ASSERT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
+	waitpid(d.pid, &rc, 0);
+	ASSERT_EQ(0, rc);
+	CHECK_ORDINARY();
+	ASSERT_EQ(0, refvmm_number(&self->v, "pages_skipped", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, source_without_migdb, 120)
+{
+	struct refvmm d;
+	int rc;
+
+	ASSERT_OK(refvmm_start(&d, "vm", "--from unix:/tmp/migdb-test.sock --ring" COMMON));
+	rc = refvmm_run(&self->v, "vm",
+			"--to unix:/tmp/migdb-test.sock --no-migdb --make-disk --ring" COMMON);
+	ASSERT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
+	waitpid(d.pid, &rc, 0);
+	ASSERT_EQ(0, rc);
+	CHECK_ORDINARY();
+}
+
+TEST_F_TIMEOUT(refvmm, disabled_by_the_operator, 120)
+{
+	ASSERT_OK(mdb_sysfs_write("enabled", 0));
+	RUN(0, "--ring");
+	CHECK_ORDINARY();
+}
+
+/* enabled = 0 at some moment of a running migration. */
+static void disabled_in_the_middle(struct __test_metadata *_metadata,
+				   FIXTURE_DATA(refvmm) *self, const char *mode, u32 rounds)
+{
+	char options[256];
+	u32 i, ordinary = 0;
+
+	snprintf(options, sizeof(options), "--pair --make-disk --bandwidth 12 --max-ms 6000 %s"
+		 COMMON, mode);
+	for (i = 0; i < rounds; i++) {
+		u64 end = clock_ms() + 20000;
+		int rc;
+
+		ASSERT_OK(refvmm_start(&self->v, "vm", options));
+		while (mdb_sysfs_read("nr_sessions") < 2 && clock_ms() < end)
+			usleep(5000);
+		usleep(100000 + i * 500000);
+		ASSERT_OK(mdb_sysfs_write("enabled", 0));
+		rc = refvmm_wait(&self->v);
+		ASSERT_EQ(0, rc) TH_LOG("%s\n%s", self->v.last, refvmm_said(&self->v));
+		ASSERT_EQ(0, refvmm_number(&self->v, "differ", 0));
+		ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+		ordinary += refvmm_has(&self->v, "\"reason\":\"disabled\"");
+		ASSERT_OK(mdb_sysfs_write("enabled", 1));
+		ASSERT_EQ(0, sessions_left(5000));
+	}
+	ASSERT_LT(0, ordinary);
+}
+
+TEST_F_TIMEOUT(refvmm, disabled_in_the_middle_ring, 180)
+{
+	disabled_in_the_middle(_metadata, self, "--ring", 2);
+}
+
+TEST_F_TIMEOUT(refvmm, disabled_in_the_middle_bitmap, 180)
+{
+	disabled_in_the_middle(_metadata, self, "--bitmap", 2);
+}
+
+/* The link is cut; the guest runs on, checks itself, and moves at the next try. */
+TEST_F_TIMEOUT(refvmm, link_cut_and_back_ring, 180)
+{
+	RUN(0, "--ring --cut-after 12000 --attempts 3");
+	ASSERT_EQ(2, refvmm_number(&self->v, "attempt", 0));
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, link_cut_and_back_bitmap, 180)
+{
+	RUN(0, "--bitmap --cut-after 12000 --attempts 3");
+	ASSERT_EQ(2, refvmm_number(&self->v, "attempt", 0));
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, link_cut_at_once, 120)
+{
+	RUN(1, "--ring --cut-after 1");
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+	ASSERT_EQ(0, sessions_left(5000));
+}
+
+/* The destination dies before the switchover: the source's guest runs on. */
+TEST_F_TIMEOUT(refvmm, destination_dies_ring, 120)
+{
+	RUN(1, "--ring --die-after 14000");
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+	ASSERT_EQ(0, sessions_left(5000));
+}
+
+TEST_F_TIMEOUT(refvmm, destination_dies_bitmap, 120)
+{
+	RUN(1, "--bitmap --die-after 22000");
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+	ASSERT_EQ(0, sessions_left(5000));
+}
+
+TEST_F_TIMEOUT(refvmm, two_vms_at_once, 180)
+{
+	struct refvmm other = {};
+	int rc, rc_other;
+
+	ASSERT_OK(refvmm_start(&other, "other", "--pair --make-disk --bitmap --seed 21" COMMON));
+	rc = refvmm_run(&self->v, "vm", "--pair --make-disk --ring --seed 22" COMMON);
+	rc_other = refvmm_wait(&other);
+	EXPECT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
+	EXPECT_EQ(0, rc_other) TH_LOG("%s", refvmm_said(&other));
+	EXPECT_LT(0, refvmm_number(&other, "built", 1));
+	refvmm_clean(&other);
+	CHECK_BUILT();
+}
+
+/* Each of these breaks one rule on purpose and must be found out. */
+TEST_F_TIMEOUT(refvmm, fault_flip_is_found, 120)
+{
+	RUN(2, "--bitmap --fault flip");
+	ASSERT_EQ(1, refvmm_number(&self->v, "differ", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, fault_hash_before_arm_is_found, 120)
+{
+	RUN(2, "--bitmap --fault hash-before-arm");
+	ASSERT_LT(0, refvmm_number(&self->v, "differ", 0));
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":false"));
+}
+
+/* With a bound VM the kernel does not let it happen. */
+TEST_F_TIMEOUT(refvmm, fault_hash_before_arm_is_refused, 120)
+{
+	RUN(0, "--ring --fault hash-before-arm");
+	CHECK_ORDINARY();
+}
+
+TEST_F_TIMEOUT(refvmm, fault_late_record_is_found, 120)
+{
+	RUN(2, "--ring --fault late-record");
+	ASSERT_LT(0, refvmm_number(&self->v, "differ", 0));
+}
+
+TEST_HARNESS_MAIN
