@@ -19,7 +19,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 
 GUEST_TABLES=4
-GUEST_ROWS=420000		# per table: together just under the pool
+GUEST_ROWS=432000		# per table: together just under the pool
 GUEST_MEM=${GUEST_MEM:-640}	# MiB
 GUEST_POOL=${GUEST_POOL:-416}	# MiB of InnoDB buffer pool
 GUEST_IP=10.77.0.21

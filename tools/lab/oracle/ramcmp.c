@@ -150,11 +150,11 @@ int main(int argc, char **argv)
 				continue;
 			/* Other blocks are ROMs and BARs: their place is not ours to know. */
 			if (strcmp(x->name, ram)) {
-				printf("differs %s %#llx\n", x->name, (unsigned long long)off);
+				printf("differs %s 0x%llx\n", x->name, (unsigned long long)off);
 				continue;
 			}
 			gpa = off < below_4g ? off : off - below_4g + (1ull << 32);
-			printf("differs %s %#llx gfn %#llx\n", x->name, (unsigned long long)off,
+			printf("differs %s 0x%llx gfn 0x%llx\n", x->name, (unsigned long long)off,
 			       (unsigned long long)(gpa / RAMHASH_PAGE));
 		}
 		pages += x->pages;

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# One measured move of the database VM under load, with every check: what the
+# demo and the end-to-end tests are made of.  Needs lib/vm.sh and a running VM.
+#
+#   run_warm NAME                 reads all tables into the buffer pool
+#   run_migrate NAME RUN FROM TO DIR [qmp.py options]
+#        RUN is default-ro, migdb-ro, default-rw or migdb-rw (what is before the
+#        dash chooses capabilities, what is behind it the load).  Leaves the VM
+#        running on TO and DIR/RUN.json behind; fails when there is no result.
+#
+# The state before each run: all tables in the pool, nothing dirty in it.
+
+. "$(dirname "${BASH_SOURCE[0]}")/vm.sh"
+
+RUN_THREADS=${RUN_THREADS:-4}
+RUN_BEFORE=${RUN_BEFORE:-5}	# seconds of load before the move
+RUN_AFTER=${RUN_AFTER:-6}	# and after the VM runs again
+
+run_packages() {
+	install_packages sysbench mariadb-client-core python3 python3-pymysql jq
+}
+
+# run_tables CMD...: for all tables at once; CMD gets the table's name.
+run_tables() {
+	local i pids=() rc=0
+	for i in $(seq "$GUEST_TABLES"); do
+		"$@" "sbtest$i" &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i" || rc=1
+	done
+	return $rc
+}
+
+# A page of the clustered index holds about 75 rows: every 60th row reads them
+# all, and counting walks the secondary index.
+run_warm_table() {
+	vm_sql "$1" "SELECT SUM(LENGTH(pad)) FROM sbtest.seq_1_to_${GUEST_ROWS}_step_60 s JOIN sbtest.$2 t ON t.id = s.seq;
+		SELECT COUNT(*) FROM sbtest.$2 FORCE INDEX (k_${2#sbtest})" >/dev/null
+}
+
+run_status() {
+	vm_sql "$1" "SHOW GLOBAL STATUS LIKE '$2'" | awk '{ print $2 }'
+}
+
+run_warm() {
+	local name=$1 end=$((SECONDS + 120))
+	run_tables run_warm_table "$name" || die "the tables of $name cannot be read"
+	vm_ssh "$name" "mariadb -e 'SET GLOBAL innodb_max_dirty_pages_pct=0'" || die "no root access to the database of $name"
+	until [ "$(run_status "$name" Innodb_buffer_pool_pages_dirty)" = 0 ]; do
+		[ $SECONDS -lt $end ] || die "the database of $name does not become clean"
+		sleep 0.5
+	done
+	vm_ssh "$name" "mariadb -e 'SET GLOBAL innodb_max_dirty_pages_pct=90'"
+}
+
+# run_warmth NAME: per cent of the guest's memory that is pool with data in it.
+run_warmth() {
+	echo $(($(run_status "$1" Innodb_buffer_pool_bytes_data) * 100 / (GUEST_MEM * 1048576)))
+}
+
+# run_sysbench NAME LOAD: the load itself, one report line a second.
+run_sysbench() {
+	local test
+	case $2 in
+	ro) test=oltp_read_only ;;
+	rw) test=oltp_read_write ;;
+	*) die "a load is ro or rw, not '$2'" ;;
+	esac
+	exec nsenter --net="/run/netns/$LAB_NS" sysbench "$test" --db-driver=mysql \
+		--mysql-host="$(vm_ip "$1")" --mysql-user=sbtest --mysql-password=sbtest \
+		--tables="$GUEST_TABLES" --table-size="$GUEST_ROWS" --threads="$RUN_THREADS" \
+		--time=0 --events=0 --report-interval=1 --percentile=95 run
+}
+
+run_checksum_table() {
+	vm_sql "$1" "CHECKSUM TABLE sbtest.$2"
+}
+
+run_check_table() {
+	[ "$(vm_sql "$1" "CHECK TABLE sbtest.$2" | awk -F'\t' '$3 == "status" { print $4 }')" = OK ]
+}
+
+run_rows_table() {
+	vm_sql "$1" "SELECT '$2', COUNT(*), MIN(id), MAX(id), SUM(id) FROM sbtest.$2 FORCE INDEX (k_${2#sbtest})"
+}
+
+# run_content NAME LOAD: what must be the same after the move.  A read-only run
+# compares the content itself.  sysbench's read-write transactions change rows,
+# and delete and insert the same id: number and sum of the ids stay.
+run_content() {
+	case $2 in
+	ro) run_tables run_checksum_table "$1" | sort ;;
+	rw) run_tables run_rows_table "$1" | sort ;;
+	esac
+}
+
+# The server's uptime tells a restart that nobody would notice otherwise.
+run_db_ok() {
+	local name=$1 load=$2 dir=$3 run=$4 ok=1
+	run_content "$name" "$load" >"$dir/$run.content.after" || ok=0
+	if ! cmp -s "$dir/$run.content" "$dir/$run.content.after"; then
+		say "  $run: the content of the tables is not what it was"
+		ok=0
+	fi
+	run_tables run_check_table "$name" || { say "  $run: CHECK TABLE is not OK"; ok=0; }
+	[ "$(vm_sql "$name" "CHECK TABLE ledger.account, ledger.journal" | grep -c 'status.*OK')" = 2 ] ||
+		{ say "  $run: CHECK TABLE of the ledger is not OK"; ok=0; }
+	if ! vm_lab netns python3 "$TOP/tools/lab/guest/ledger.py" verify "$(vm_ip "$name")" \
+		"$dir/$run.ledger" >"$dir/$run.ledger.verify"; then
+		say "  $run: the ledger is wrong: $(cat "$dir/$run.ledger.verify")"
+		ok=0
+	fi
+	[ "$(vm_ssh "$name" 'grep -c "ready for connections" /run/mariadbd.log')" = 1 ] ||
+		{ say "  $run: the database server was restarted"; ok=0; }
+	[ $ok = 1 ]
+}
+
+# Errors that the real clients saw: sysbench's own and reconnects, one more when
+# it ended by itself, one when nothing was served after the move, the ledger's.
+run_client_errors() {
+	local out=$1 ledger=$2 sysbench_died=$3 served_after=$4
+	{
+		awk '/^\[ / { for (i = 1; i < NF; i++) if ($i == "err/s:" || $i == "reconn/s:") n += $(i + 1) }
+		     /FATAL/ { n++ } END { printf "%d\n", n + 0.5 }' "$out"
+		echo "$sysbench_died"
+		[ "$served_after" -gt 0 ] && echo 0 || echo 1
+		jq '.errors' "$ledger" 2>/dev/null || echo 1
+	} | awk '{ n += $1 } END { print n }'
+}
+
+# Transactions in the report lines from number N on.
+run_served() {
+	awk -v from="$2" '/^\[ / && ++line > from { for (i = 1; i < NF; i++) if ($i == "tps:") n += $(i + 1) }
+		END { printf "%d\n", n }' "$1"
+}
+
+run_clients_start() {
+	local name=$1 load=$2 dir=$3 run=$4
+	(run_sysbench "$name" "$load") >"$dir/$run.sysbench" 2>&1 </dev/null &
+	RUN_SYSBENCH=$!
+	RUN_LEDGER=
+	nsenter --net="/run/netns/$LAB_NS" python3 "$TOP/tools/lab/guest/ledger.py" run "$(vm_ip "$name")" \
+		$((SECONDS + RANDOM)) "$dir/$run.ledger" </dev/null >"$dir/$run.ledger.log" 2>&1 &
+	RUN_LEDGER=$!
+}
+
+run_clients_stop() {
+	RUN_DIED=0
+	kill -0 "$RUN_SYSBENCH" 2>/dev/null || RUN_DIED=1
+	kill "$RUN_SYSBENCH" 2>/dev/null || true
+	kill "$RUN_LEDGER" 2>/dev/null || true
+	wait "$RUN_SYSBENCH" 2>/dev/null || true
+	wait "$RUN_LEDGER" 2>/dev/null || true
+}
+
+run_caps() {
+	case $1 in
+	migdb-*) printf '%s\n' --cap x-migdb=on --cap return-path=on ;;
+	esac
+}
+
+run_migrate() {
+	local name=$1 run=$2 from=$3 to=$4 dir=$5 load=${2##*-} masks=() caps=() lines t0 oracle_ms
+	local identical=false db_ok=false errors warm served rc=0
+	shift 5
+	mkdir -p "$dir"
+	rm -f "$dir/$run".*
+	step "$run: reading the tables into the pool"
+	run_warm "$name"
+	warm=$(run_warmth "$name")
+	if [ "$load" = ro ] && [ -s "$dir/content.ro" ]; then
+		cp "$dir/content.ro" "$dir/$run.content"
+	else
+		run_content "$name" "$load" >"$dir/$run.content" || die "$run: the tables cannot be read"
+		[ "$load" != ro ] || cp "$dir/$run.content" "$dir/content.ro"
+	fi
+	mapfile -t masks < <(vm_masks "$name")
+	mapfile -t caps < <(run_caps "$run")
+	vm_start "$name" "$to" --incoming
+	run_clients_start "$name" "$load" "$dir" "$run"
+	sleep "$RUN_BEFORE"
+	step "$run: moving $name from $from to $to"
+	vm_migrate "$name" "$from" "$to" "$dir/$run.migration" --param max-bandwidth=12500000000 \
+		"${caps[@]}" "$@" || rc=$?
+	if [ $rc -ne 0 ]; then
+		run_clients_stop
+		say "$run: the migration failed: $(jq -r '.error // .source["error-desc"] // .status' "$dir/$run.migration")"
+		vm_console "$name" "$to" | tail -5 >&2
+		return 1
+	fi
+	lines=$(grep -c '^\[ ' "$dir/$run.sysbench") || true
+	t0=$(date +%s%N)
+	if vm_oracle "$name" "$from" "$to" "$dir/$run.oracle" "${masks[@]}"; then
+		identical=true
+	else
+		say "  $run: memory differs:"
+		head -20 "$dir/$run.oracle" >&2
+	fi
+	oracle_ms=$((($(date +%s%N) - t0) / 1000000))
+	# The report lines of the time in which the oracle kept the VM stopped.
+	lines=$((lines + oracle_ms / 1000))
+	vm_cont "$name" "$to"
+	sleep "$RUN_AFTER"
+	run_clients_stop
+	served=$(run_served "$dir/$run.sysbench" "$lines")
+	errors=$(run_client_errors "$dir/$run.sysbench" "$dir/$run.ledger" "$RUN_DIED" "$served")
+	step "$run: $(jq -r '"\(.total_ms / 1000) s, \(.source.ram.transferred / 1000000 | floor) MB"' "$dir/$run.migration"), identical: $identical; checking the database"
+	vm_quit "$name" "$from"
+	! run_db_ok "$name" "$load" "$dir" "$run" || db_ok=true
+	jq -n --slurpfile m "$dir/$run.migration" --slurpfile o "$dir/$run.oracle.json" \
+		--arg name "$run" --argjson oracle_ms "$oracle_ms" --argjson identical $identical \
+		--argjson db_ok $db_ok --argjson errors "$errors" --argjson warm "$warm" --argjson served "$served" '
+		$m[0] as $m | $m.source["x-migdb"] as $x | $m.destination["x-migdb"] as $d |
+		{ name: $name, total_ms: $m.total_ms, downtime_ms: $m.source.downtime, oracle_ms: $oracle_ms,
+		  source_bytes: $m.source.ram.transferred,
+		  pages_sent: $m.source.ram.normal, pages_zero: $m.source.ram.duplicate,
+		  rounds: $m.source.ram["dirty-sync-count"],
+		  pages_built: ($x["built-pages"] // 0), pages_returned: ($x["returned-pages"] // 0),
+		  pages_revoked: ($x["revoked-pages"] // 0), pages_recorded: ($x["recorded-pages"] // 0),
+		  pages_unconfirmed: ($x["unconfirmed-pages"] // 0),
+		  pages_candidate: ($x["candidate-pages"] // 0), pages_candidate_zero: ($x["zero-pages"] // 0),
+		  migdb_state: $x.state, migdb_reason: $x.reason,
+		  read_bytes: ($d["read-bytes"] // 0), reads: ($d.reads // 0), memory_bytes: ($x["memory-bytes"] // 0),
+		  migdb_source: $x, migdb_destination: $d,
+		  identical: $identical, oracle: $o[0], db_ok: $db_ok, client_errors: $errors,
+		  warm_percent: $warm, served_after: $served }' >"$dir/$run.json"
+}
