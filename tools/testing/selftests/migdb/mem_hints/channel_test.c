@@ -8,13 +8,15 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
@@ -535,6 +537,83 @@ static bool test_deaf_host(void)
 	return true;
 }
 
+/*
+ * Two processes, each on its CPU, read random blocks into random pages of
+ * theirs; this one freezes and thaws.  In the end each page has the entry of
+ * what was read into it last.
+ */
+#define STRESS_PAGES	64
+
+static int stress_reader(int cpu, volatile int *phase)
+{
+	char *pages = locked_pages(STRESS_PAGES);
+	int block[STRESS_PAGES], i, bad = 0, rounds = 0;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		return 2;
+	srandom(cpu + 1);
+	memset(block, -1, sizeof(block));
+	while (*phase == 0) {
+		i = random() % STRESS_PAGES;
+		block[i] = random() % 4096;
+		if (pread(vda, pages + i * PAGE, PAGE, block[i] * PAGE) != PAGE)
+			return 2;
+		rounds++;
+	}
+	phase[1 + cpu] = 1;	/* the last read is over */
+	while (*phase == 1)
+		usleep(1000);
+	for (i = 0; i < STRESS_PAGES; i++)
+		if (block[i] >= 0 && !entry_is(pages + i * PAGE, disk_id("vda"), block[i]))
+			bad++;
+	ksft_print_msg("cpu %d: %d reads, %d wrong entries\n", cpu, rounds, bad);
+	return bad || rounds < STRESS_PAGES;
+}
+
+static bool test_stress(void)
+{
+	volatile int *phase = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	time_t end = time(NULL) + 5;
+	int cpu, status, fd, cycles = 0;
+	bool ok = true;
+	pid_t pid[2];
+
+	CHECK(phase != MAP_FAILED);
+	fd = channel_connect();
+	CHECK(channel_hello(fd, NULL, NULL, 0));
+	for (cpu = 0; cpu < 2; cpu++) {
+		pid[cpu] = fork();
+		if (!pid[cpu])
+			_exit(stress_reader(cpu, phase));
+	}
+	while (ok && time(NULL) < end) {
+		ok = channel_start(fd, 0) == MEM_HINT_MSG_STARTED;
+		usleep(random() % 20000);
+		ok = ok && channel_complete(fd) == MEM_HINT_MSG_COMPLETED;
+		usleep(random() % 20000);
+		cycles++;
+	}
+	*phase = 1;
+	for (cpu = 0; cpu < 2; cpu++)
+		while (!phase[1 + cpu] && !waitpid(pid[cpu], &status, WNOHANG))
+			usleep(1000);
+	ok = ok && channel_hello(fd, NULL, NULL, 0);
+	*phase = 2;
+	for (cpu = 0; cpu < 2; cpu++) {
+		waitpid(pid[cpu], &status, 0);
+		ok = ok && status == 0;
+	}
+	close(fd);
+	ksft_print_msg("%d times frozen\n", cycles);
+	CHECK(ok && cycles > 20);
+	CHECK(hints_u64("nr_dropped") == 0);
+	return channel_well();
+}
+
 static bool test_unload_connected(void)
 {
 	int fd = channel_connect();
@@ -631,6 +710,7 @@ static const struct test tests[] = {
 	{ "all requests at once", test_pipelined },
 	{ "300 connections of garbage", test_garbage },
 	{ "a host that does not read is given up", test_deaf_host },
+	{ "freezing and thawing under I/O loses nothing", test_stress },
 	{ "unloading with a connection tells the host", test_unload_connected },
 	{ "START while disabled", test_disabled },
 	{ "privileged_peer", test_privileged_peer },

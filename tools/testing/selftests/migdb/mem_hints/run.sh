@@ -117,7 +117,8 @@ make_disks() {
 	rm -rf "$d" "$files"
 	mkdir -p "$d" "$files"
 	head -c 4M /dev/urandom >"$files/data"
-	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/part" 15M
+	truncate -s 15M "$d/part"
+	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/part"
 	head -c 64M /dev/urandom >"$d/a"
 	printf 'label: dos\n2048,30720,L\n' | sfdisk -q "$d/a"
 	dd if="$d/part" of="$d/a" bs=1M seek=1 conv=notrunc status=none
