@@ -49,7 +49,8 @@ static void load(struct image *img, const char *path)
 
 	if (!f)
 		die("cannot open %s: %s", path, strerror(errno));
-	if (fseek(f, 0, SEEK_END) || (size = ftell(f)) < 0)
+	size = fseek(f, 0, SEEK_END) ? -1 : ftell(f);
+	if (size < 0)
 		die("cannot size %s", path);
 	rewind(f);
 	img->path = path;
