@@ -34,12 +34,15 @@ enum migdb_page_state {
 	MIGDB_PAGE_RETURNED,
 };
 
-/* A run of a RECORDS frame. */
+/*
+ * A run of a RECORDS frame.  Small, because with scattered guest memory there is
+ * one for each recorded page: see MIGDB_SET_BATCH_PAGES.
+ */
 struct migdb_fetch_run {
 	u64 where;
-	u64 index;
-	u32 nr;
-	u32 tag;	/* first of its tags in the chunk */
+	u32 index;	/* below MIGDB_MAX_PAGES */
+	u16 nr;
+	u16 tag;	/* first of its tags in the chunk */
 };
 
 /* One RECORDS frame; freed when its last run is through.  nr_users: dest.lock. */
@@ -55,7 +58,7 @@ struct migdb_chunk {
 
 struct migdb_dest {
 	struct rw_semaphore fill_sem;
-	struct mutex lock;
+	struct mutex lock;		/* guards what follows */
 	/* lock: */
 	u8 *page;			/* state | reason << 3 */
 	struct list_head chunks;	/* still to be read, in disk order */
@@ -66,7 +69,7 @@ struct migdb_dest {
 	bool finish_seen;
 	u32 nr_disks_missing;
 	u8 disk[MIGDB_MAX_DISKS];	/* source's disk -> ours + 1 */
-	u64 nr_recorded, nr_done, nr_sent;
+	u64 nr_recorded, nr_done;
 	atomic64_t chunk_bytes;		/* records that are not through */
 	wait_queue_head_t todo_wait;	/* todo became empty */
 

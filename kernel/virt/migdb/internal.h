@@ -90,8 +90,8 @@ struct migdb_session {
 	struct kref ref;
 	struct list_head node;		/* migdb_sessions_lock */
 	struct migdb_vhost *vhost;
-	struct mutex lock;
-	u32 state;			/* enum migdb_state: @lock, read with READ_ONCE */
+	struct mutex lock;		/* guards @state and what says so */
+	u32 state;			/* enum migdb_state: @lock, read by migdb_state() */
 	u32 role;			/* enum migdb_role, set by START */
 	u32 reason;			/* enum migdb_reason: first cause to be ordinary */
 	bool started;			/* migdb_sessions_lock: START succeeded */
@@ -155,7 +155,7 @@ void migdb_set_enabled(bool enabled);
 
 static inline u32 migdb_state(const struct migdb_session *s)
 {
-	return READ_ONCE(s->state);
+	return smp_load_acquire(&s->state);	/* pairs with START's release */
 }
 
 static inline void migdb_count_reason(struct migdb_session *s, u32 reason, u64 nr)
@@ -189,7 +189,6 @@ int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason);
 
 /* source.c, source_hash.c: see source.h; dest.c, fetch.c: see dest.h */
 bool migdb_queue_work(struct work_struct *work);
-void migdb_flush_work(void);
 
 /* sysfs.c */
 int migdb_sysfs_init(void);

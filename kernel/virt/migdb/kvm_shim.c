@@ -159,14 +159,16 @@ static u64 migdb_kvm_hva(struct kvm *kvm, u32 slot_as_id, u64 offset)
 	return slot->userspace_addr + (offset << PAGE_SHIFT);
 }
 
-/* Entries of one vCPU.  Returns their number or -ESTALE, -EIO. */
+/*
+ * Entries of one vCPU, until *n is @max.  0, -ESTALE or -EIO; *n counts what was
+ * marked, also before an error: it must be re-protected in any case.
+ */
 static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, unsigned int max,
-				  migdb_dirty_fn fn, void *ctx)
+				  migdb_dirty_fn fn, void *ctx, unsigned int *n)
 {
 	struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
 	u32 *next = &k->next[vcpu->vcpu_idx];
 	struct kvm_dirty_gfn *e;
-	unsigned int n = 0;
 	u32 flags;
 	u64 hva;
 
@@ -174,8 +176,9 @@ static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, un
 		return 0;
 	if (READ_ONCE(ring->reset_index) != *next)
 		return -ESTALE;
-	while (n < max) {
+	while (*n < max) {
 		e = &ring->dirty_gfns[*next & (ring->size - 1)];
+		/* pairs with smp_wmb() in kvm_dirty_ring_push() */
 		flags = smp_load_acquire(&e->flags);
 		if (flags & KVM_DIRTY_GFN_F_RESET)
 			return -ESTALE;		/* marked, but not by us */
@@ -186,11 +189,12 @@ static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, un
 		if (!hva)
 			return -EIO;
 		fn(ctx, hva);
+		/* pairs with KVM's acquire when it resets the ring */
 		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
 		(*next)++;
-		n++;
+		(*n)++;
 	}
-	return n;
+	return 0;
 }
 
 int migdb_kvm_harvest(struct migdb_kvm *k, unsigned int max, migdb_dirty_fn fn, void *ctx)
@@ -203,11 +207,8 @@ int migdb_kvm_harvest(struct migdb_kvm *k, unsigned int max, migdb_dirty_fn fn, 
 
 	idx = srcu_read_lock(&k->kvm->srcu);
 	kvm_for_each_vcpu(i, vcpu, k->kvm) {
-		ret = migdb_kvm_harvest_vcpu(k, vcpu, max - n, fn, ctx);
-		if (ret < 0)
-			break;
-		n += ret;
-		if (n == max)
+		ret = migdb_kvm_harvest_vcpu(k, vcpu, max, fn, ctx, &n);
+		if (ret || n == max)
 			break;
 	}
 	srcu_read_unlock(&k->kvm->srcu, idx);
@@ -215,10 +216,10 @@ int migdb_kvm_harvest(struct migdb_kvm *k, unsigned int max, migdb_dirty_fn fn, 
 	/* Even after an error: what was marked must be re-protected. */
 	if (n) {
 		nr_reset = vfs_ioctl(k->file, KVM_RESET_DIRTY_RINGS, 0);
-		if (ret >= 0 && nr_reset != n)
+		if (!ret && nr_reset != n)
 			ret = -ESTALE;
 	}
-	return ret < 0 ? ret : n;
+	return ret ? ret : n;
 }
 
 bool migdb_kvm_vcpus_out(struct migdb_kvm *k)

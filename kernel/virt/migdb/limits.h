@@ -6,27 +6,34 @@
 #ifndef _MIGDB_LIMITS_H
 #define _MIGDB_LIMITS_H
 
+#include <linux/bits.h>
 #include <linux/types.h>
 
 #define MIGDB_PAGE_BYTES	4096u
 /* 2^44 blocks of 4 KiB: what a hint table entry can name (64 PiB) */
-#define MIGDB_MAX_BLOCK		(1ULL << 44)
+#define MIGDB_MAX_BLOCK		BIT_ULL(44)
 /* As many as vhost takes by default; QEMU needs a handful. */
 #define MIGDB_MAX_REGIONS	64u
 /* 16 TiB of guest memory: indexes fit 32 bits with room. */
-#define MIGDB_MAX_PAGES		(1ULL << 32)
+#define MIGDB_MAX_PAGES		BIT_ULL(32)
 
 /* Snapshot: candidates of one window of disk blocks that are held at a time. */
 #define MIGDB_WINDOW_ENTRIES	(4u << 20)
 /* Snapshot: histogram buckets over all disks, a u32 each. */
 #define MIGDB_WINDOW_BUCKETS	(64u << 10)
 
-/* Pages handled per hold of the set lock (hash, subtract, return). */
-#define MIGDB_SET_BATCH_PAGES	64u
-/* Ring entries per hold of the set lock; a harvest loops over such batches. */
+/*
+ * Pages handled per hold of the set lock (hash, subtract, return), and pages of
+ * one RECORDS frame: as many as a destination can keep, each a run of its own,
+ * in a slab object of 2 KiB.
+ */
+#define MIGDB_SET_BATCH_PAGES	80u
+/* Runs that one MIGDB_DEQUEUE returns at most. */
+#define MIGDB_DEQUEUE_RUNS	256u
+/* Ring entries, and bits, per hold of the set lock; a harvest loops over such batches. */
 #define MIGDB_HARVEST_BATCH	4096u
 /* Frames waiting for the VMM's read(2), per session. */
-#define MIGDB_TX_MAX_BYTES	(1u << 20)
+#define MIGDB_TX_MAX_BYTES	BIT(20)
 /* Runs of one frame: keeps a frame far below MIGDB_MAX_FRAME_BYTES. */
 #define MIGDB_RECORD_FRAME_PAGES 1536u
 #define MIGDB_LIST_FRAME_RUNS	2048u
@@ -42,6 +49,9 @@
 /* Defaults of the sysfs knobs. */
 #define MIGDB_DEFAULT_MAX_SESSIONS	16u
 #define MIGDB_DEFAULT_INFLIGHT_BYTES	(64ull << 20)
+
+/* How long a write to sysfs "enabled" waits for running sessions. */
+#define MIGDB_TURN_WAIT_JIFFIES	(2 * HZ)
 
 /* Longest wait that a caller may ask MIGDB_DRAIN for. */
 #define MIGDB_MAX_GRACE_NS	(10ull * 1000 * 1000 * 1000)

@@ -21,6 +21,7 @@
 
 static void migdb_ordinary_work(struct work_struct *work);
 
+/* guards the list, the knobs and the count of sessions */
 DEFINE_MUTEX(migdb_sessions_lock);
 static LIST_HEAD(migdb_sessions);		/* migdb_sessions_lock: started ones */
 bool migdb_enabled = true;			/* migdb_sessions_lock */
@@ -142,7 +143,7 @@ int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
 	if (next < 0)
 		next = s->state == MIGDB_STATE_ABORTED ? -ECANCELED : next;
 	else
-		WRITE_ONCE(s->state, next);
+		smp_store_release(&s->state, next);
 	mutex_unlock(&s->lock);
 	return next < 0 ? next : 0;
 }
@@ -161,8 +162,8 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 		mutex_unlock(&s->lock);
 		return;
 	}
-	s->reason = reason;
-	WRITE_ONCE(s->state, MIGDB_STATE_ABORTED);
+	cmpxchg(&s->reason, MIGDB_REASON_NONE, reason);
+	smp_store_release(&s->state, MIGDB_STATE_ABORTED);
 	mutex_unlock(&s->lock);
 
 	if (dest)
@@ -170,6 +171,16 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 	migdb_tx_end(s, MIGDB_FRAME_ABORT, reason);
 	migdb_tx_wake(s);
 	migdb_session_log(s, "aborted");
+}
+
+/* Sessions that were told to be ordinary and are not yet. */
+static atomic_t migdb_nr_turning = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(migdb_turned_wait);
+
+static void migdb_ordinary_over(void)
+{
+	if (atomic_dec_and_test(&migdb_nr_turning))
+		wake_up(&migdb_turned_wait);
 }
 
 /* "enabled" was cleared: finish as an ordinary migration. */
@@ -188,6 +199,7 @@ static void migdb_ordinary_work(struct work_struct *work)
 	} else if (state == MIGDB_STATE_FILLING) {
 		migdb_dest_give_up(s, MIGDB_REASON_DISABLED);
 	}
+	migdb_ordinary_over();
 }
 
 static void migdb_session_make_ordinary(struct migdb_session *s)
@@ -196,11 +208,15 @@ static void migdb_session_make_ordinary(struct migdb_session *s)
 	if (!s->started || s->ordinary)
 		return;
 	WRITE_ONCE(s->ordinary, true);
-	WRITE_ONCE(s->reason, MIGDB_REASON_DISABLED);
+	cmpxchg(&s->reason, MIGDB_REASON_NONE, MIGDB_REASON_DISABLED);
+	atomic_inc(&migdb_nr_turning);
 	migdb_queue_work(&s->ordinary_work);
 }
 
-/* sysfs "enabled"; running sessions have given up their pages when it returns. */
+/*
+ * sysfs "enabled".  Running sessions have given up their pages when it returns,
+ * but for those whose VMM keeps a page fault waiting: nobody waits long for them.
+ */
 void migdb_set_enabled(bool enabled)
 {
 	struct migdb_session *s;
@@ -211,7 +227,8 @@ void migdb_set_enabled(bool enabled)
 		list_for_each_entry(s, &migdb_sessions, node)
 			migdb_session_make_ordinary(s);
 	mutex_unlock(&migdb_sessions_lock);
-	migdb_flush_work();
+	wait_event_killable_timeout(migdb_turned_wait, !atomic_read(&migdb_nr_turning),
+				    MIGDB_TURN_WAIT_JIFFIES);
 }
 
 int migdb_session_bind_kvm(struct migdb_session *s, int fd)
@@ -408,8 +425,10 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 	if (s->kvm)
 		migdb_kvm_take_ring(s->kvm);
 	s->started_ns = ktime_get_ns();
-	WRITE_ONCE(s->state, migdb_fsm_next(s->state, s->role == MIGDB_ROLE_SOURCE ?
-					    MIGDB_EV_START_SOURCE : MIGDB_EV_START_DEST));
+	/* publishes the parts: pairs with migdb_state() */
+	smp_store_release(&s->state,
+			  migdb_fsm_next(s->state, s->role == MIGDB_ROLE_SOURCE ?
+					 MIGDB_EV_START_SOURCE : MIGDB_EV_START_DEST));
 	mutex_lock(&migdb_sessions_lock);
 	s->started = true;
 	if (list_empty(&s->node))
@@ -433,7 +452,8 @@ void migdb_session_close(struct migdb_session *s)
 	mutex_lock(&migdb_sessions_lock);
 	list_del_init(&s->node);
 	mutex_unlock(&migdb_sessions_lock);
-	cancel_work_sync(&s->ordinary_work);
+	if (cancel_work_sync(&s->ordinary_work))
+		migdb_ordinary_over();	/* it had not begun */
 
 	/* stream calls that are inside finish; later ones see closed */
 	mutex_lock(&s->rx_lock);

@@ -22,7 +22,7 @@
 #include "window.h"
 
 struct migdb_source {
-	struct mutex hash_lock;
+	struct mutex hash_lock;		/* guards what follows, up to set_lock */
 	/* hash_lock: */
 	struct migdb_table table;
 	struct migdb_table_walk *walk;
@@ -37,7 +37,7 @@ struct migdb_source {
 	u64 table_bytes;
 	u8 *page;			/* copy of the page being hashed */
 
-	struct mutex set_lock;
+	struct mutex set_lock;		/* guards what follows */
 	/* set_lock: */
 	unsigned long *set;		/* construct-target bitmap, in the session's map */
 	unsigned long *armed;
@@ -61,7 +61,8 @@ int migdb_source_armed(struct migdb_session *s, struct migdb_armed *arg);
 int migdb_source_dirty(struct migdb_session *s, struct migdb_dirty *arg);
 int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued);
 int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count);
-int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg);
+int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
+			 struct migdb_dequeue __user *uarg);
 u64 migdb_source_reclaim(struct migdb_session *s, u32 reason);
 int migdb_source_seal(struct migdb_session *s, struct migdb_seal *arg);
 int migdb_source_complete(struct migdb_session *s);
