@@ -29,10 +29,10 @@ static void migdb_page_set(struct migdb_dest *d, u64 index, u32 state, u32 reaso
 	d->page[index] = state | reason << 3;
 }
 
-/* What a destination of @nr_pages needs when every page is recorded. */
+/* What a destination of @nr_pages needs when every page is recorded, by itself. */
 u64 migdb_dest_need_bytes(u64 nr_pages)
 {
-	u64 per_record = sizeof(__le64) + sizeof(struct migdb_fetch_run) / 4 + 1;
+	u64 per_record = sizeof(__le64) + sizeof(struct migdb_fetch_run) + 2;
 
 	return sizeof(struct migdb_dest) + PAGE_ALIGN(nr_pages) + nr_pages +
 	       3 * migdb_hbitmap_bytes(nr_pages) + nr_pages * per_record +
@@ -45,6 +45,10 @@ int migdb_dest_create(struct migdb_session *s)
 	struct migdb_dest *d;
 
 	BUILD_BUG_ON(MIGDB_NR_REASONS > 32);	/* page state: 5 bits of reason */
+	/* struct migdb_fetch_run */
+	BUILD_BUG_ON(MIGDB_MAX_PAGES > 1ULL << 32 || MIGDB_RECORD_FRAME_PAGES > U16_MAX);
+	BUILD_BUG_ON(sizeof(struct migdb_chunk) + MIGDB_SET_BATCH_PAGES *
+		     (sizeof(struct migdb_fetch_run) + sizeof(__le64)) > 2048);
 	d = kzalloc(sizeof(*d), GFP_KERNEL_ACCOUNT);
 	if (!d)
 		return -ENOMEM;
@@ -345,7 +349,7 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 	int ret = 0;
 
 	/* no memory: the pages go back */
-	bytes = struct_size(c, runs, nr_runs) + nr_pages * sizeof(__le64);
+	bytes = kmalloc_size_roundup(struct_size(c, runs, nr_runs) + nr_pages * sizeof(__le64));
 	c = kvmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (c) {
 		atomic64_add(bytes, &d->chunk_bytes);
