@@ -162,7 +162,7 @@ static void ident_text(struct kunit *test)
 	char full[65];
 
 	KUNIT_EXPECT_EQ(test, 0, mhint_ident_text(&a, 1, "disk1", 5));
-	KUNIT_EXPECT_EQ(test, 0, mhint_ident_text(&b, 1, "disk1  " "\n", 20));
+	KUNIT_EXPECT_EQ(test, 0, mhint_ident_text(&b, 1, "disk1  \012", 20));
 	KUNIT_EXPECT_TRUE(test, mhint_ident_same(&a, &b));
 	KUNIT_EXPECT_EQ(test, 0, mhint_ident_text(&b, 4, "disk1", 5));
 	KUNIT_EXPECT_FALSE(test, mhint_ident_same(&a, &b));
