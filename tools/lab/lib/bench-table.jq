@@ -6,7 +6,7 @@ def lpad($n): tostring | if length < $n then (" " * ($n - length)) + . else . en
 def round1: . * 10 | round / 10;
 def mb: . / 1e6 | round1;
 def kib: . / 1024 | round1;
-def spread: "±\(.spread_pct / 2 | round1) %" + (if .conclusive then "" else " inconclusive" end);
+def spread: "spread \(.spread_pct | round1) %" + (if .conclusive then "" else " inconclusive" end);
 def wish: if . then "met" else "not met" end;
 def limit: if . == 0 then "none" else "\(mb) MB/s" end;
 
@@ -17,8 +17,8 @@ def limit: if . == 0 then "none" else "\(mb) MB/s" end;
 "Medians; a spread of more than 5 % over the runs is \"inconclusive\".  Times of an emulated host are for comparison within a run.",
 "",
 (if (.harvest | length) > 0 then
-	"Harvest: ns per dirtied page, from the log to a list of pages (1 vCPU, stopped; pages at random places)",
-	"  guest MiB  dirtied  way                          ns/page   log  list   spread",
+	"Harvest: ns per dirtied page, from the log to a list of pages (1 vCPU, stopped; pages at random places; load up to \(.harvest | map(.load) | max))",
+	"  guest MiB  dirtied  way                          ns/page   log  list",
 	(.harvest | sort_by([.pages, .mem_mib, .mode])[] |
 		"  \(.mem_mib | lpad(9))  \(.pages | lpad(7))  \({ring: "MIGDB_HARVEST + _DEQUEUE", bitmap: "KVM_GET_DIRTY_LOG + scan", reap: "ring by the VMM + scan"}[.mode] | pad(25))  \(.ns_per_page.median | round | lpad(9)) \(.log_ns_per_page | round | lpad(5)) \(.find_ns_per_page | round | lpad(5))   \(.ns_per_page | spread) (\(.ns_per_page.runs) runs)"),
 	(.harvest_flat[] | select(.mode != "reap") |
@@ -26,7 +26,7 @@ def limit: if . == 0 then "none" else "\(mb) MB/s" end;
 	""
 else empty end),
 (if (.fetch | length) > 0 then
-	"Fetch: what a destination builds (1 worker), beside fio (libaio, direct, sequential)",
+	"Fetch: what a destination builds (1 worker), beside fio (libaio, direct, sequential); load up to \(.fetch | map(.load) | max)",
 	(.fetch[] |
 		"  \(.layout), \(.pages) pages, storage limit S \(.limit_bytes_per_s | limit), depth \(.depth), mean read \(.mean_read_bytes | kib) KiB (fio \(.fio_block_bytes | kib) KiB)",
 		"    built \(.built_bytes_per_s.median | mb) MB/s \(.built_bytes_per_s | spread); read \(.read_bytes_per_s.median | mb) MB/s; fio \(.fio_bytes_per_s.median | mb) MB/s \(.fio_bytes_per_s | spread)",
@@ -37,7 +37,8 @@ else empty end),
 	"Kernel memory while all pages are recorded (128 and 512 MiB of guest memory)",
 	(.memory[] |
 		"  runs of \(.run_pages) page(s): source \(.source_bytes_per_page | round1) bytes a page + \(.source_fixed_bytes | kib) KiB; destination \(.dest_bytes_per_page | round1) bytes a page + \(.dest_fixed_bytes | kib) KiB of read buffers and the like; wish (at most 32 bytes a page): \(.wish_32_bytes_met | wish)",
-		(.at[] | "    \(.mem_mib) MiB, \(.pages) pages: source charged \(.source | kib) KiB (says \(.source_says | kib)), destination charged \(.dest | kib) KiB (says \(.dest_says | kib)), slab + vmalloc \(.dest_slab_vmalloc | kib) KiB, MemAvailable -\(.dest_available | kib) KiB"),
+		(.at[] | "    \(.mem_mib) MiB, \(.pages) pages: source charged \(.source | kib) KiB (says \(.source_says | kib)), destination charged \(.dest | kib) KiB (says \(.dest_says | kib)), of it slab and vmalloc \(.dest_slab_vmalloc | kib) KiB",
+			"      on the host, source and destination: MemAvailable \(-.source_host.available | kib), \(-.dest_host.available | kib); Slab \(.source_host.slab | kib), \(.dest_host.slab | kib); VmallocUsed \(.source_host.vmalloc | kib), \(.dest_host.vmalloc | kib) KiB"),
 		"    otherwise: an open session \(.idle_session_bytes | kib) KiB, after both are closed \(.left_bytes | kib) KiB, the module \($m.module_bytes | kib) KiB"),
 	""
 else empty end),
@@ -46,7 +47,7 @@ else empty end),
 	""
 else empty end),
 (if (.gap | length) > 0 then
-	"Read shapes: wanted MB/s of 16 KiB extents at depth \(.gap[0].depth) (S \(.gap[0].limit_bytes_per_s | limit))",
+	"Read shapes: wanted MB/s of 16 KiB extents at depth \(.gap[0].depth) (S \(.gap[0].limit_bytes_per_s | limit); load up to \(.gap | map(.load) | max))",
 	"  requests/s  wanted %  gap  max pages  mean read KiB  wanted MB/s",
 	(.gap[] | "  \(if .limit_iops == 0 then "any" else .limit_iops end | lpad(10))  \(.fill_pct | lpad(8))  \(.gap_pages | lpad(3))  \(.max_pages | lpad(9))  \(.mean_read_bytes | kib | lpad(13))  \(.wanted_bytes_per_s.median | mb | lpad(11))  \(.wanted_bytes_per_s | spread)"),
 	""

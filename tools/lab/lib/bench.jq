@@ -19,7 +19,7 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 | (map(select(.bench == "machine"))[0] + (map(select(.bench == "end"))[0] // {}) | del(.bench)) as $machine
 | (map(select(.bench == "harvest")) | group_by([.pages, .mode, .mem_mib]) | map({
 	mode: .[0].mode, mem_mib: .[0].mem_mib, pages: .[0].pages,
-	ns_per_page: (map(.ns_per_page) | stat),
+	load: (map(.load) | max), ns_per_page: (map(.ns_per_page) | stat),
 	log_ns_per_page: (map(.log_ns_per_page) | median),
 	find_ns_per_page: (map(.find_ns_per_page) | median)})) as $harvest
 | (map(select(.bench == "fetch")) | group_by([.limit, .unit]) | map(
@@ -30,7 +30,7 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 	   mean_read_bytes: (map(.mean_read_bytes) | median), fio_block_bytes: ($fio | map(.bs) | median),
 	   built_bytes_per_s: (map(.bytes_per_s) | stat), read_bytes_per_s: (map(.read_bytes_per_s) | stat),
 	   fio_bytes_per_s: ($fio | map(.bytes_per_s) | stat),
-	   returned: (map(.returned) | add)}
+	   returned: (map(.returned) | add), load: (map(.load) | max)}
 	| . + {built_pct_of_fio: (.built_bytes_per_s.median / .fio_bytes_per_s.median * 100),
 	       read_pct_of_fio: (.read_bytes_per_s.median / .fio_bytes_per_s.median * 100)}
 	| . + {storage_is_limit: (.limit_bytes_per_s > 0),
@@ -39,9 +39,9 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 | (map(select(.bench == "memory")) | group_by(.unit) | map(
 	(group_by(.mem_mib) | map({pages: .[0].pages, mem_mib: .[0].mem_mib,
 		source: (map(.source.charged) | median), dest: (map(.dest.charged) | median),
-		source_slab_vmalloc: (map(.source.slab + .source.vmalloc) | median),
-		dest_slab_vmalloc: (map(.dest.slab + .dest.vmalloc) | median),
-		dest_available: (map(.dest.available) | median),
+		dest_slab_vmalloc: (map(.dest.charged_slab + .dest.charged_vmalloc) | median),
+		source_host: (.[0].source | {available, slab, vmalloc}),
+		dest_host: (.[0].dest | {available, slab, vmalloc}),
 		source_says: (map(.source_says) | median), dest_says: (map(.dest_says) | median),
 		idle_session: (map(.idle_session.charged) | median),
 		left: (map(.left.charged) | median)})) as $at
@@ -68,6 +68,6 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 		| if length > 0 then stat else null end)},
    gap: (map(select(.bench == "gap")) | group_by([.iops, .fill, .max, .gap]) | map({
 	limit_bytes_per_s: .[0].limit, limit_iops: .[0].iops, fill_pct: .[0].fill,
-	gap_pages: .[0].gap, max_pages: .[0].max, depth: .[0].depth,
+	load: (map(.load) | max), gap_pages: .[0].gap, max_pages: .[0].max, depth: .[0].depth,
 	mean_read_bytes: (map(.mean_read_bytes) | median),
 	wanted_bytes_per_s: (map(.wanted_bytes_per_s) | stat)}))}

@@ -59,10 +59,11 @@ struct bench {
 	u64 hinted;		/* pages that hold a block */
 };
 
-/* Bytes of the kernel's, by three ways of asking. */
+/* Bytes of the kernel's, as the memcg of this process and as the host see them. */
 struct kmem {
-	s64 charged;		/* to this process's memcg: "kernel" */
-	s64 available, slab, vmalloc;
+	s64 charged;			/* memcg: all of it */
+	s64 charged_slab, charged_vmalloc;
+	s64 available, slab, vmalloc;	/* host; other things move them, too */
 };
 
 static u64 line_number(FILE *f, const char *name)
@@ -77,12 +78,11 @@ static u64 line_number(FILE *f, const char *name)
 	return 0;
 }
 
-/* The memcg's own account; 0 where it has none (root, or no controller). */
-static u64 charged_bytes(void)
+/* The memcg's own account; zeros where it has none (root, or no controller). */
+static void read_charged(struct kmem *k)
 {
 	char line[256], path[320];
 	FILE *f = fopen("/proc/self/cgroup", "re");
-	u64 n = 0;
 
 	if (!f || !fgets(line, sizeof(line), f) || strncmp(line, "0::", 3))
 		perf_die("/proc/self/cgroup", f ? EINVAL : errno);
@@ -90,17 +90,18 @@ static u64 charged_bytes(void)
 	line[strcspn(line, "\n")] = 0;
 	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.stat", line + 3);
 	f = fopen(path, "re");
-	if (f) {
-		n = line_number(f, "kernel");
-		fclose(f);
-	}
-	return n;
+	if (!f)
+		return;
+	k->charged = line_number(f, "kernel");
+	k->charged_slab = line_number(f, "slab");
+	k->charged_vmalloc = line_number(f, "vmalloc");
+	fclose(f);
 }
 
 static struct kmem kmem_now(void)
 {
 	FILE *f = fopen("/proc/meminfo", "re");
-	struct kmem k;
+	struct kmem k = {};
 
 	if (!f)
 		perf_die("/proc/meminfo", errno);
@@ -108,14 +109,16 @@ static struct kmem kmem_now(void)
 	k.slab = line_number(f, "Slab") * 1024;
 	k.vmalloc = line_number(f, "VmallocUsed") * 1024;
 	fclose(f);
-	k.charged = charged_bytes();
+	read_charged(&k);
 	return k;
 }
 
 static void print_kmem(const char *name, const struct kmem *now, const struct kmem *base)
 {
-	printf("\"%s\":{\"charged\":%lld,\"available\":%lld,\"slab\":%lld,\"vmalloc\":%lld},",
+	printf("\"%s\":{\"charged\":%lld,\"charged_slab\":%lld,\"charged_vmalloc\":%lld,\"available\":%lld,\"slab\":%lld,\"vmalloc\":%lld},",
 	       name, (long long)(now->charged - base->charged),
+	       (long long)(now->charged_slab - base->charged_slab),
+	       (long long)(now->charged_vmalloc - base->charged_vmalloc),
 	       (long long)(base->available - now->available),
 	       (long long)(now->slab - base->slab), (long long)(now->vmalloc - base->vmalloc));
 }
