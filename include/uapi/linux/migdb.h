@@ -509,7 +509,7 @@ struct migdb_harvest {
  *
  * MIGDB_INVALIDATE: the content of these pages changes, or changed, without a
  * dirty bit (balloon, unplug, discard).  Source (ARMING, TRACKING): they leave
- * the set and enter the send queue.  Destination (FILLING): they will not be
+ * the set and enter the send queue.  Destination (FILLING, DRAINED): they will not be
  * built; fills under way are waited for.  Call it before the discard.
  *
  * MIGDB_CLAIM: destination, any state after START: the stream is about to write

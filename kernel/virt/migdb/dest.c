@@ -195,7 +195,6 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 	if (!migdb_claim_busy(claim)) {
 		migdb_todo_clear(d, index);
 		migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
-		d->nr_sent++;
 		mutex_unlock(&d->lock);
 		return;
 	}
@@ -216,7 +215,6 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 		} else {
 			/* the VMM did not wait for BUSY: its page, its word */
 			migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
-			d->nr_sent++;
 		}
 	}
 	mutex_unlock(&d->lock);
@@ -259,7 +257,6 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 	/* recorded before: nobody can tell which of the two is right */
 	if (state == MIGDB_PAGE_SENT) {
 		migdb_page_set(d, index, MIGDB_PAGE_RETURNED, MIGDB_REASON_TWICE);
-		d->nr_sent--;
 		atomic64_inc(&s->n.returned);
 		migdb_hbitmap_set(&d->returned, index);
 	} else if (state == MIGDB_PAGE_RETURNED) {
@@ -282,8 +279,11 @@ static void migdb_dest_twice(struct migdb_session *s, u64 index, u32 nr)
 	up_write(&d->fill_sem);
 }
 
-/* Disk position on our side; or why not. */
-static u32 migdb_dest_where(struct migdb_session *s, u64 where, u32 nr, u64 *mine)
+/*
+ * Disk position on our side, and how many of the run's pages are on the disk: ours
+ * may be shorter.  Or why none is.
+ */
+static u32 migdb_dest_where(struct migdb_session *s, u64 where, u64 *mine, u64 *nr)
 {
 	u32 disk = migdb_where_disk(where), id;
 	u64 block = migdb_where_block(where);
@@ -292,9 +292,10 @@ static u32 migdb_dest_where(struct migdb_session *s, u64 where, u32 nr, u64 *min
 	if (disk >= MIGDB_MAX_DISKS || !d->disk[disk])
 		return MIGDB_REASON_NO_DISK;
 	id = d->disk[disk] - 1;
-	if (block >= s->disk[id].nr_blocks || nr > s->disk[id].nr_blocks - block)
+	if (block >= s->disk[id].nr_blocks)
 		return MIGDB_REASON_NO_DISK;
 	*mine = migdb_where(id, block);
+	*nr = min(*nr, s->disk[id].nr_blocks - block);
 	return MIGDB_REASON_NONE;
 }
 
@@ -305,7 +306,7 @@ static u32 migdb_dest_where(struct migdb_session *s, u64 where, u32 nr, u64 *min
 static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wire_run *run,
 				 u32 tag, struct migdb_chunk *c)
 {
-	u64 gfn = le64_to_cpu(run->gfn), index, where = 0;
+	u64 gfn = le64_to_cpu(run->gfn), index, where = 0, on_disk;
 	u32 nr = le32_to_cpu(run->nr_pages), i, reason, todo = 0;
 	struct migdb_dest *d = s->dst;
 	const struct migdb_region *r;
@@ -315,7 +316,8 @@ static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wir
 	if (!r || nr > MIGDB_IO_MAX_PAGES || nr > migdb_region_left(r, migdb_region_index(r, gfn)))
 		return -EBADMSG;
 	index = migdb_region_index(r, gfn);
-	reason = migdb_dest_where(s, le64_to_cpu(run->where), nr, &where);
+	on_disk = nr;
+	reason = migdb_dest_where(s, le64_to_cpu(run->where), &where, &on_disk);
 	if (READ_ONCE(s->ordinary))
 		reason = MIGDB_REASON_DISABLED;
 	if (!c && !reason)
@@ -325,11 +327,12 @@ static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wir
 	for (i = 0; i < nr; i++) {
 		if (migdb_page_state(d, index + i) != MIGDB_PAGE_NONE)
 			twice = true;
-		todo += migdb_dest_record_page(s, index + i, reason);
+		todo += migdb_dest_record_page(s, index + i, !reason && i >= on_disk ?
+					       MIGDB_REASON_NO_DISK : reason);
 	}
 	if (todo) {
 		c->runs[c->nr_runs++] = (struct migdb_fetch_run) {
-			.where = where, .index = index, .nr = nr, .tag = tag,
+			.where = where, .index = index, .nr = on_disk, .tag = tag,
 		};
 	}
 	mutex_unlock(&d->lock);
@@ -350,7 +353,7 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 
 	/* no memory: the pages go back */
 	bytes = kmalloc_size_roundup(struct_size(c, runs, nr_runs) + nr_pages * sizeof(__le64));
-	c = kvmalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	c = kvmalloc(bytes, MIGDB_GFP);
 	if (c) {
 		atomic64_add(bytes, &d->chunk_bytes);
 		c->bytes = bytes;
@@ -381,20 +384,14 @@ static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_r
 {
 	u64 gfn = le64_to_cpu(range->gfn), end = gfn + le32_to_cpu(range->nr_pages);
 	struct migdb_dest *d = s->dst;
-	const struct migdb_region *r;
-	u64 index, batch, i;
+	u64 index;
+	u32 nr, i;
 
-	for (; gfn < end; gfn += batch) {
-		r = migdb_region_of_gfn(&s->regions, gfn);
-		batch = 1;
-		if (!r)
-			continue;
-		index = migdb_region_index(r, gfn);
-		batch = min3(end - gfn, migdb_region_left(r, index), (u64)MIGDB_HARVEST_BATCH);
+	while ((nr = migdb_regions_next(&s->regions, &gfn, end, MIGDB_HARVEST_BATCH, &index))) {
 		/* a fill under way ends first: what the stream brings comes after it */
 		down_write(&d->fill_sem);
 		mutex_lock(&d->lock);
-		for (i = 0; i < batch; i++)
+		for (i = 0; i < nr; i++)
 			if (migdb_page_state(d, index + i) != MIGDB_PAGE_NONE)
 				migdb_dest_return_locked(s, index + i, MIGDB_REASON_DIRTY);
 		mutex_unlock(&d->lock);
@@ -449,6 +446,8 @@ int migdb_dest_range(struct migdb_session *s, u64 first, u64 count, bool sent)
 				migdb_claim_sent(&d->claims[i]);
 			else if (migdb_page_state(d, i) != MIGDB_PAGE_NONE)
 				migdb_dest_return_locked(s, i, MIGDB_REASON_INVALIDATED);
+			else	/* no record may build it later */
+				migdb_page_set(d, i, MIGDB_PAGE_SENT, 0);
 		}
 		mutex_unlock(&d->lock);
 		up_write(&d->fill_sem);
@@ -566,7 +565,7 @@ static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, 
 	const struct migdb_region *r;
 	struct migdb_wire_list *list;
 	struct migdb_tx_frame *f;
-	u64 first, count, i;
+	u64 first, count;
 	u32 n, max;
 
 	while (b->nr_set && migdb_tx_has_room(s)) {
@@ -577,17 +576,15 @@ static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, 
 		list = (struct migdb_wire_list *)f->data;
 		ranges = migdb_list_ranges(list);
 		for (n = 0; n < max; n++) {
-			count = migdb_hbitmap_pop_run(b, 0, U32_MAX, &first);
-			if (!count)
+			first = migdb_hbitmap_next(b, 0);
+			if (first >= b->nr_bits)
 				break;
 			r = migdb_region_of_index(&s->regions, first);
-			/* back what is not of this region, or has another reason */
-			for (i = 1; i < count; i++)
-				if (i == migdb_region_left(r, first) ||
-				    d->page[first + i] != d->page[first])
+			/* as far as the region and the reason are the same */
+			for (count = 0; count < migdb_region_left(r, first); count++)
+				if (d->page[first + count] != d->page[first] ||
+				    !migdb_hbitmap_clear(b, first + count))
 					break;
-			for (; count > i; count--)
-				migdb_hbitmap_set(b, first + count - 1);
 			ranges[n].gfn = cpu_to_le64(migdb_region_gfn(r, first));
 			ranges[n].nr_pages = cpu_to_le32(count);
 			ranges[n].reason = cpu_to_le32(d->page[first] >> 3);

@@ -104,6 +104,7 @@ int migdb_disk_set(struct migdb_session *s, struct migdb_set_disk *arg)
 		if (d->file)
 			fput(d->file);
 		memset(d, 0, sizeof(*d));
+		arg->out_capacity_bytes = 0;
 		return 0;
 	}
 

@@ -28,6 +28,7 @@
 #include <linux/uio.h>
 #include <linux/workqueue.h>
 
+#include "alloc.h"
 #include "dest.h"
 #include "throttle.h"
 #include "vhost_glue.h"
@@ -178,7 +179,7 @@ static bool migdb_io_pages(struct migdb_io *io)
 	struct page *page;
 
 	while (io->nr_pages < io->shape.nr_blocks) {
-		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+		page = alloc_page(MIGDB_GFP);
 		if (!page)
 			return false;
 		bvec_set_page(&io->bvec[io->nr_pages++], page, PAGE_SIZE, 0);
@@ -296,7 +297,7 @@ static struct migdb_io *migdb_lane_io(struct migdb_fetch_lane *lane)
 	}
 	if (lane->depth == MIGDB_LANE_DEPTH)
 		return NULL;
-	io = kvzalloc(sizeof(*io), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	io = kvzalloc(sizeof(*io), MIGDB_GFP);
 	if (io) {
 		io->lane = lane;
 		lane->depth++;
@@ -317,8 +318,12 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 		lane->held = NULL;
 		if (!io) {
 			io = migdb_lane_io(lane);
-			if (!io)
+			if (!io) {
+				/* full, or no memory: then nothing else wakes us */
+				if (!lane->depth)
+					queue_delayed_work(migdb_wq, &lane->retry, HZ / 10);
 				break;
+			}
 			if (!migdb_io_plan(s, io)) {
 				/* nothing to read: keep no bounce pages for it */
 				list_add(&io->free, &lane->free);
@@ -500,11 +505,6 @@ void migdb_fetch_free(struct migdb_session *s)
 bool migdb_queue_work(struct work_struct *work)
 {
 	return queue_work(migdb_wq, work);
-}
-
-void migdb_flush_work(void)
-{
-	flush_workqueue(migdb_wq);
 }
 
 int migdb_fetch_init(void)

@@ -144,7 +144,7 @@ static int migdb_do_dequeue(struct migdb_session *s, union migdb_ucmd *u, void _
 {
 	if (s->role != MIGDB_ROLE_SOURCE)
 		return -EBUSY;
-	return migdb_source_dequeue(s, &u->dequeue);
+	return migdb_source_dequeue(s, &u->dequeue, uarg);
 }
 
 static int migdb_do_reclaim(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
@@ -172,14 +172,12 @@ static int migdb_do_drain(struct migdb_session *s, union migdb_ucmd *u, void __u
 
 static int migdb_do_complete(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
 {
-	int ret;
-
+	u->complete.out_missing = 0;
 	if (s->role == MIGDB_ROLE_DEST)
 		return migdb_dest_complete(s, &u->complete.out_missing);
 	if (migdb_state(s) != MIGDB_STATE_SEALED)
 		return -ECANCELED;
-	ret = migdb_source_complete(s);
-	return ret;
+	return migdb_source_complete(s);
 }
 
 static int migdb_do_abort(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
@@ -194,13 +192,14 @@ static int migdb_do_abort(struct migdb_session *s, union migdb_ucmd *u, void __u
 
 static int migdb_do_stats(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
 {
+	u->stats = (struct migdb_stats) { .size = u->stats.size };
 	migdb_session_stats(s, &u->stats);
 	return 0;
 }
 
 enum {
 	OP_ANYONE = 1,		/* also without being the owner */
-	OP_SETUP = 2,		/* under session.lock: set-up does not run beside itself */
+	OP_SETUP = 2,		/* under session.lock: beside START, or a part of it */
 	OP_OUT_ON_ERROR = 4,	/* out fields are worth reading after an error */
 	OP_OWN_OUT = 8,		/* copies out by itself */
 };
@@ -230,14 +229,14 @@ static const struct migdb_ioctl_op migdb_ops[] = {
 	OP(DIRTY, migdb_dirty, dirty, 0),
 	OP(HARVEST, migdb_harvest, harvest, 0),
 	OP(INVALIDATE, migdb_range, invalidate, 0),
-	OP(DEQUEUE, migdb_dequeue, dequeue, 0),
+	OP(DEQUEUE, migdb_dequeue, dequeue, OP_OWN_OUT),
 	OP(RECLAIM, migdb_reclaim, reclaim, 0),
 	OP(SEAL, migdb_seal, seal, 0),
 	OP(CLAIM, migdb_range, claim, 0),
 	OP(DRAIN, migdb_drain, drain, 0),
 	OP(COMPLETE, migdb_complete, complete, OP_OUT_ON_ERROR),
 	OP(ABORT, migdb_abort, abort, 0),
-	OP(STATS, migdb_stats, stats, OP_ANYONE),
+	OP(STATS, migdb_stats, stats, OP_ANYONE | OP_SETUP),
 };
 
 /* The layout is ABI: a struct may only grow at its end. */

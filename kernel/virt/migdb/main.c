@@ -92,4 +92,4 @@ module_exit(migdb_exit);
 
 MODULE_DESCRIPTION("Live migration with database pages rebuilt from shared storage");
 MODULE_LICENSE("GPL");
-MODULE_ALIAS("devname:vhost-migdb");
+MODULE_ALIAS("vhost-migdb");

@@ -2,6 +2,7 @@
 /* Guest frame <-> owner address <-> page index, see regions.h. */
 #include <linux/types.h>
 #include <linux/errno.h>
+#include <linux/minmax.h>
 #include <linux/sort.h>
 #include <linux/string.h>
 #include "regions.h"
@@ -138,4 +139,24 @@ const struct migdb_region *migdb_region_of_index(const struct migdb_regions *rs,
 			return r;
 	}
 	return NULL;
+}
+
+u32 migdb_regions_next(const struct migdb_regions *rs, u64 *gfn, u64 end, u32 max, u64 *index)
+{
+	const struct migdb_region *r;
+	u64 first, stop;
+	u32 i, nr;
+
+	for (i = 0; i < rs->nr; i++) {
+		r = &rs->r[i];
+		first = max(*gfn, r->first_gfn);
+		stop = min(end, r->first_gfn + r->nr_pages);
+		if (first >= stop)
+			continue;
+		nr = min_t(u64, stop - first, max);
+		*index = migdb_region_index(r, first);
+		*gfn = first + nr;
+		return nr;
+	}
+	return 0;
 }

@@ -50,6 +50,14 @@ static inline u64 migdb_region_hva(const struct migdb_region *r, u64 index)
 	return r->hva + (index - r->base) * MIGDB_PAGE_BYTES;
 }
 
+/*
+ * Walk the pages that we have of the frames [*gfn, end): the next batch of at most
+ * @max consecutive ones from *gfn on.  Returns their number and the index of the
+ * first, and moves *gfn behind them; 0 when there are no more.  Costs the regions
+ * stepped over, not the frames.
+ */
+u32 migdb_regions_next(const struct migdb_regions *rs, u64 *gfn, u64 end, u32 max, u64 *index);
+
 /* Pages from @index to the end of its region. */
 static inline u64 migdb_region_left(const struct migdb_region *r, u64 index)
 {

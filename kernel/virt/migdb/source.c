@@ -324,36 +324,45 @@ int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count)
 	return 0;
 }
 
-int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg)
+/*
+ * Copies out by itself: a page that left the queue and did not reach the caller
+ * would never be sent.  What could not be copied goes back.
+ */
+int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
+			 struct migdb_dequeue __user *uarg)
 {
-	struct migdb_run __user *uruns = u64_to_user_ptr(arg->runs_uptr);
+	u32 n = 0, max = min(arg->max_runs, MIGDB_DEQUEUE_RUNS);
 	struct migdb_source *src = s->src;
-	struct migdb_run run;
 	u64 left = arg->max_pages, i;
-	u32 n = 0;
+	struct migdb_run *runs;
 	int ret = 0;
 
-	while (n < arg->max_runs && left && !ret) {
-		mutex_lock(&src->set_lock);
-		run.count = migdb_hbitmap_pop_run(&src->send, 0, left, &run.first);
-		mutex_unlock(&src->set_lock);
-		if (!run.count)
+	runs = kcalloc(MIGDB_DEQUEUE_RUNS, sizeof(*runs), MIGDB_GFP);
+	if (!runs)
+		return -ENOMEM;
+	mutex_lock(&src->set_lock);
+	for (; n < max && left; n++) {
+		runs[n].count = migdb_hbitmap_pop_run(&src->send, 0,
+						      min_t(u64, left, MIGDB_HARVEST_BATCH),
+						      &runs[n].first);
+		if (!runs[n].count)
 			break;
-		if (copy_to_user(&uruns[n], &run, sizeof(run))) {
-			/* a page must never be lost to a bad pointer */
-			mutex_lock(&src->set_lock);
-			for (i = 0; i < run.count; i++)
-				migdb_hbitmap_set(&src->send, run.first + i);
-			mutex_unlock(&src->set_lock);
-			ret = n ? 0 : -EFAULT;
-			break;
-		}
-		left -= run.count;
-		n++;
-		cond_resched();
+		left -= runs[n].count;
 	}
 	arg->out_nr_runs = n;
-	arg->out_left_pages = READ_ONCE(src->send.nr_set);
+	arg->out_left_pages = src->send.nr_set;
+	mutex_unlock(&src->set_lock);
+
+	if (copy_to_user(u64_to_user_ptr(arg->runs_uptr), runs, n * sizeof(*runs)) ||
+	    copy_to_user(uarg, arg, sizeof(*arg))) {
+		mutex_lock(&src->set_lock);
+		while (n--)
+			for (i = 0; i < runs[n].count; i++)
+				migdb_hbitmap_set(&src->send, runs[n].first + i);
+		mutex_unlock(&src->set_lock);
+		ret = -EFAULT;
+	}
+	kfree(runs);
 	return ret;
 }
 
@@ -422,22 +431,13 @@ int migdb_source_complete(struct migdb_session *s)
 	return migdb_session_transit(s, MIGDB_EV_COMPLETE);
 }
 
-/* A run of the destination's list, clipped to pages that we have. */
-static void migdb_source_answer(struct migdb_session *s, u32 type,
-				const struct migdb_wire_range *range)
+/* A run of the destination's list: pages [index, index + nr) of the set. */
+static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u32 nr, u32 reason)
 {
-	u64 gfn = le64_to_cpu(range->gfn), end = gfn + le32_to_cpu(range->nr_pages);
-	u32 reason = le32_to_cpu(range->reason);
 	struct migdb_source *src = s->src;
-	const struct migdb_region *r;
-	u64 index;
 
 	lockdep_assert_held(&src->set_lock);
-	for (; gfn < end; gfn++) {
-		r = migdb_region_of_gfn(&s->regions, gfn);
-		if (!r)
-			continue;
-		index = migdb_region_index(r, gfn);
+	for (; nr--; index++) {
 		if (!test_bit(index, src->set) || !test_bit(index, src->recorded))
 			continue;	/* revoked meanwhile: the VMM sends it */
 		if (type == MIGDB_FRAME_BUILT) {
@@ -447,8 +447,7 @@ static void migdb_source_answer(struct migdb_session *s, u32 type,
 			}
 		} else {
 			/* also a page that was confirmed before: the last word counts */
-			migdb_drop(s, index, reason < MIGDB_NR_REASONS && reason ?
-				   reason : MIGDB_REASON_ABORTED, true, true);
+			migdb_drop(s, index, reason ? reason : MIGDB_REASON_ABORTED, true, true);
 		}
 	}
 }
@@ -458,7 +457,8 @@ int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 	const struct migdb_wire_range *ranges;
 	const struct migdb_wire_list *list;
 	struct migdb_source *src = s->src;
-	u32 i, n;
+	u64 gfn, end, index;
+	u32 i, n, nr;
 
 	switch (f->type) {
 	case MIGDB_FRAME_WELCOME:
@@ -478,10 +478,15 @@ int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 	ranges = migdb_list_ranges(list);
 	n = le32_to_cpu(list->nr_runs);
 	for (i = 0; i < n; i++) {
-		mutex_lock(&src->set_lock);
-		migdb_source_answer(s, f->type, &ranges[i]);
-		mutex_unlock(&src->set_lock);
-		cond_resched();
+		gfn = le64_to_cpu(ranges[i].gfn);
+		end = gfn + le32_to_cpu(ranges[i].nr_pages);
+		while ((nr = migdb_regions_next(&s->regions, &gfn, end, MIGDB_HARVEST_BATCH,
+						&index))) {
+			mutex_lock(&src->set_lock);
+			migdb_source_answer(s, f->type, index, nr, le32_to_cpu(ranges[i].reason));
+			mutex_unlock(&src->set_lock);
+			cond_resched();
+		}
 	}
 	migdb_tx_wake(s);
 	return 0;

@@ -393,11 +393,13 @@ static int migdb_hash_locked(struct migdb_session *s, struct migdb_hash *arg)
 	u64 hashed = 0, left;
 	int ret = 0;
 
+	arg->out_hashed = 0;
+	arg->out_left = 0;
 	if (READ_ONCE(s->ordinary)) {
 		migdb_source_unhash(s, MIGDB_REASON_DISABLED);
 		return 0;
 	}
-	b = kmalloc(sizeof(*b), GFP_KERNEL_ACCOUNT);
+	b = kmalloc(sizeof(*b), MIGDB_GFP);
 	if (!b)
 		return -ENOMEM;
 	while (hashed < arg->max_pages && migdb_state(s) == MIGDB_STATE_TRACKING) {

@@ -16,6 +16,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "alloc.h"
 #include "dest.h"
 #include "internal.h"
 #include "source.h"
@@ -24,7 +25,7 @@ struct migdb_tx_frame *migdb_tx_alloc(u32 bytes)
 {
 	struct migdb_tx_frame *f;
 
-	f = kvzalloc(struct_size(f, data, round_up(bytes, 8)), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	f = kvzalloc(struct_size(f, data, round_up(bytes, 8)), MIGDB_GFP);
 	return f;
 }
 
@@ -71,9 +72,13 @@ void migdb_tx_purge(struct migdb_session *s)
 /* A frame of a few numbers: end marks, aborts.  0 or -ENOMEM. */
 int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason)
 {
-	struct migdb_tx_frame *f = migdb_tx_alloc(sizeof(struct migdb_wire_end));
 	struct migdb_wire_end *end;
+	struct migdb_tx_frame *f;
 
+	/* a destination without HELLO has no key, and nobody to tell */
+	if (s->role == MIGDB_ROLE_DEST && !READ_ONCE(s->rx_seq) && type != MIGDB_FRAME_WELCOME)
+		return 0;
+	f = migdb_tx_alloc(sizeof(*end));
 	if (!f)
 		return -ENOMEM;
 	end = (struct migdb_wire_end *)f->data;
@@ -85,10 +90,14 @@ int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason)
 	return 0;
 }
 
-/* Lists into frames.  The session's parts are there as long as it is not closed. */
-static void migdb_tx_fill(struct migdb_session *s)
+/*
+ * Lists into frames.  The session's parts are there as long as it is not closed.
+ * 0, or -ENOMEM: there is something to say and no memory to say it in.
+ */
+static int migdb_tx_fill(struct migdb_session *s)
 {
-	bool more;
+	bool more = false;
+	int ret = 0;
 
 	mutex_lock(&s->tx_fill_lock);
 	WRITE_ONCE(s->tx_hint, false);
@@ -102,8 +111,11 @@ static void migdb_tx_fill(struct migdb_session *s)
 		}
 		if (more)	/* no room, or no memory: look again */
 			WRITE_ONCE(s->tx_hint, true);
+		if (more && !READ_ONCE(s->tx_bytes))
+			ret = -ENOMEM;
 	}
 	mutex_unlock(&s->tx_fill_lock);
+	return ret;
 }
 
 static bool migdb_tx_readable(struct migdb_session *s)
@@ -142,15 +154,18 @@ static ssize_t migdb_tx_read(struct file *file, char __user *buf, size_t count, 
 {
 	struct migdb_session *s = file->private_data;
 	ssize_t ret;
+	int full;
 
 	count = min_t(size_t, count, INT_MAX);
 	for (;;) {
-		migdb_tx_fill(s);
+		full = migdb_tx_fill(s);
 		ret = migdb_tx_copy(s, buf, count);
 		if (ret)
 			return ret;
 		if (READ_ONCE(s->closed))
 			return 0;
+		if (full)
+			return full;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
 		ret = wait_event_interruptible(s->tx_wait, migdb_tx_readable(s));

@@ -31,7 +31,7 @@ static const struct cmd_case cmd_cases[] = {
 	CMD(HASH, "T"),
 	CMD(DIRTY, "AT"),
 	CMD(HARVEST, "AT"),
-	CMD(INVALIDATE, "ATF"),
+	CMD(INVALIDATE, "ATFD"),
 	CMD(DEQUEUE, "ATSO"),
 	CMD(RECLAIM, "TS"),
 	CMD(SEAL, "T"),
