@@ -109,7 +109,7 @@ run_db_ok() {
 	run_tables run_check_table "$name" || { say "  $run: CHECK TABLE is not OK"; ok=0; }
 	[ "$(vm_sql "$name" "CHECK TABLE ledger.account, ledger.journal" | grep -c 'status.*OK')" = 2 ] ||
 		{ say "  $run: CHECK TABLE of the ledger is not OK"; ok=0; }
-	if ! vm_lab netns python3 "$TOP/tools/lab/guest/ledger.py" verify "$(vm_ip "$name")" \
+	if ! vm_lab netns /usr/bin/python3 "$TOP/tools/lab/guest/ledger.py" verify "$(vm_ip "$name")" \
 		"$dir/$run.ledger" >"$dir/$run.ledger.verify"; then
 		say "  $run: the ledger is wrong: $(cat "$dir/$run.ledger.verify")"
 		ok=0
@@ -143,7 +143,7 @@ run_clients_start() {
 	(run_sysbench "$name" "$load") >"$dir/$run.sysbench" 2>&1 </dev/null &
 	RUN_SYSBENCH=$!
 	RUN_LEDGER=
-	nsenter --net="/run/netns/$LAB_NS" python3 "$TOP/tools/lab/guest/ledger.py" run "$(vm_ip "$name")" \
+	nsenter --net="/run/netns/$LAB_NS" /usr/bin/python3 "$TOP/tools/lab/guest/ledger.py" run "$(vm_ip "$name")" \
 		$((SECONDS + RANDOM)) "$dir/$run.ledger" </dev/null >"$dir/$run.ledger.log" 2>&1 &
 	RUN_LEDGER=$!
 }
@@ -192,7 +192,6 @@ run_migrate() {
 		vm_console "$name" "$to" | tail -5 >&2
 		return 1
 	fi
-	lines=$(grep -c '^\[ ' "$dir/$run.sysbench") || true
 	t0=$(date +%s%N)
 	if vm_oracle "$name" "$from" "$to" "$dir/$run.oracle" "${masks[@]}"; then
 		identical=true
@@ -201,9 +200,14 @@ run_migrate() {
 		head -20 "$dir/$run.oracle" >&2
 	fi
 	oracle_ms=$((($(date +%s%N) - t0) / 1000000))
-	# The report lines of the time in which the oracle kept the VM stopped.
-	lines=$((lines + oracle_ms / 1000))
 	vm_cont "$name" "$to"
+	# The same connections must go on: TCP's retransmission has backed off while
+	# the oracle kept the VM stopped, so they may need a while.
+	lines=$(grep -c '^\[ ' "$dir/$run.sysbench") || true
+	for _ in $(seq 60); do
+		[ "$(run_served "$dir/$run.sysbench" "$lines")" = 0 ] || break
+		sleep 1
+	done
 	sleep "$RUN_AFTER"
 	run_clients_stop
 	served=$(run_served "$dir/$run.sysbench" "$lines")

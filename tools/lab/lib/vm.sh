@@ -132,7 +132,7 @@ vm_start() {
 }
 
 vm_py() {
-	vm_lab netns python3 "$TOP/tools/lab/lib/qmp.py" "$@"
+	vm_lab netns /usr/bin/python3 "$TOP/tools/lab/lib/qmp.py" "$@"
 }
 
 vm_qmp() { vm_py "$(vm_addr "$1" "$2")" cmd "$3"; }
