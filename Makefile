@@ -3,7 +3,8 @@
 # Everything generated goes to build/ (or $MIGDB_BUILD) and to the cache,
 # ~/.cache/migdb (or $MIGDB_CACHE).  Kbuild is what the kernel's build reads.
 
-MAKEFLAGS += --no-print-directory --no-builtin-rules
+MAKEFLAGS += --no-print-directory
+.SUFFIXES:
 
 help:
 	@echo 'migdb: live migration that builds database pages from shared storage'
@@ -15,7 +16,7 @@ help:
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
 	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
-	@echo '  make tools           libmigdb, the migdb command, the BPF program: build/tools'
+	@echo '  make tools           migdb-hints, the loader of the BPF program: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local'
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'
