@@ -77,7 +77,7 @@ guest_root() {
 	ssh-keygen -q -t ed25519 -N '' -C guest -f "${root%/*}/key"
 	install -m 600 "${root%/*}/key.pub" "$root/root/.ssh/authorized_keys"
 	chmod 700 "$root/root/.ssh"
-	rm -rf "$root"/var/lib/mysql/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/boot/*
+	rm -rf "${root:?}"/var/lib/mysql/* "${root:?}"/var/cache/apt/* "${root:?}"/var/lib/apt/lists/* "${root:?}"/boot/*
 }
 
 # Loads the data directory of ROOT with the server of ROOT, on this machine's
