@@ -142,7 +142,7 @@ int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
 	next = migdb_fsm_next(s->state, ev);
 	if (next < 0)
 		next = s->state == MIGDB_STATE_ABORTED ? -ECANCELED : next;
-	else	/* pairs with the acquire in migdb_session_abort() */
+	else	/* pairs with the acquire in migdb_state() */
 		smp_store_release(&s->state, next);
 	mutex_unlock(&s->lock);
 	return next < 0 ? next : 0;
@@ -163,7 +163,7 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 		return;
 	}
 	cmpxchg(&s->reason, MIGDB_REASON_NONE, reason);
-	/* pairs with the acquire in migdb_session_abort() */
+	/* pairs with the acquire in migdb_state() */
 	smp_store_release(&s->state, MIGDB_STATE_ABORTED);
 	mutex_unlock(&s->lock);
 
