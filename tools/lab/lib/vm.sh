@@ -13,6 +13,7 @@
 #   vm_wait_db NAME [SECONDS]       until the database answers
 #   vm_migrate NAME FROM TO OUT [options of qmp.py migrate]   TO stays paused
 #   vm_oracle NAME FROM TO OUT [MASK...]   compares all RAM; 0: identical
+#   vm_flip NAME HOST OFFSET        a fault for the oracle to find
 #   vm_cont NAME HOST / vm_quit NAME HOST / vm_pid NAME HOST
 #   vm_qmp NAME HOST JSON / vm_hmp NAME HOST COMMAND
 #   vm_ssh NAME CMD...              a root shell command in the guest
@@ -26,6 +27,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/state.sh"
 
 VM_LAB=$TOP/tools/lab/lab
+[ -z "${LAB_NAME:-}" ] || lab_names
 VM_DB_TIMEOUT=${VM_DB_TIMEOUT:-180}
 
 vm_lab() {
@@ -76,7 +78,6 @@ vm_disks() {
 	[ ! -e "$2/tools.img" ] || printf '%s\n' --disk "$1-tools=$2/tools.img:ro"
 }
 
-# vm_command NAME: QEMU's arguments, one per line, quoted for the host's shell.
 vm_start() {
 	local name=$1 host=$2 qemu=/opt/migdb/qemu/qemu-system-x86_64 accel=kvm,dirty-ring-size=4096
 	local mem=$GUEST_MEM smp=2 hints=1 machine=q35,i8042=off,smbus=off,sata=off,vmport=off,usb=off,hpet=off
@@ -234,6 +235,14 @@ vm_oracle() {
 	[ $rc -le 1 ] || die "ramcmp failed"
 	tail -1 "$out" >"$out.json"
 	return $rc
+}
+
+# vm_flip NAME HOST OFFSET: inverts one byte of the guest's RAM from outside, which
+# the oracle has to find.
+vm_flip() {
+	local hva
+	hva=$(vm_blocks "$1" "$2" | awk '$3 == "pc.ram" { print $1 }')
+	vm_lab exec "$2" "/opt/migdb/oracle/ramhash -f $((0x$hva + $3)) \$(cat /run/vm/$1.pid)"
 }
 
 # vm_migrate NAME FROM TO OUT [OPTION...]: TO must wait with --incoming.
