@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kselftests of the host part, in one emulated host with nested KVM: the ABI,
+# disks, claims, hint tables, streams, the fetch path, the dirty consumer, moves of
+# the reference VMM, killed VMMs.  Prints their KTAP as it is.
+
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/../lib/lab-lib.sh"
+. "$TOP/tools/lab/lib/kernel.sh"
+
+dir=$BUILD/tests/host-selftests
+rm -rf "$dir"
+mkdir -p "$dir/payload"
+kernel_ready
+{
+	"$TOP/tools/build/modules"
+	make -s -C "$TOP/tools/testing/selftests/migdb" KSRC="$KSRC" OUT="$dir/build" -j"$(nproc)"
+} >"$dir/build.log" 2>&1 || { tail -20 "$dir/build.log" >&2; die "the selftests do not build (log: $dir/build.log)"; }
+find "$dir/build" -maxdepth 1 -type f -exec cp -t "$dir/payload" {} +
+cp "$BUILD/migdb.ko" "$dir/payload/"
+lab_up --hosts 1 --payload "$dir/payload" >&2
+rc=0
+lab exec a "cd /opt/migdb && ./run.sh $*" </dev/null || rc=$?
+exit $rc
