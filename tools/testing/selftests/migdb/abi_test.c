@@ -41,7 +41,11 @@ static const struct command {
 	bool anyone;	/* works without being the owner */
 } commands[] = {
 #define C(_cmd, _struct, _states, ...)					\
-	{ .name = #_cmd, .cmd = MIGDB_##_cmd, .size = sizeof(struct _struct), .states = (_states), __VA_ARGS__ }
+	{								\
+		.name = #_cmd, .cmd = MIGDB_##_cmd,			\
+		.size = sizeof(struct _struct), .states = (_states),	\
+		__VA_ARGS__						\
+	}
 #define R(_struct, _field)	.reserved = offsetof(struct _struct, _field)
 	C(GET_INFO, migdb_get_info, ALL_STATES, R(migdb_get_info, __reserved), .anyone = true),
 	C(SET_DISK, migdb_set_disk, STATE(IDLE), R(migdb_set_disk, __reserved)),
@@ -66,7 +70,7 @@ static const struct command {
 	C(STATS, migdb_stats, ALL_STATES, .anyone = true),
 };
 
-#define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+#define NR_COMMANDS	(ARRAY_SIZE(commands))
 
 static int call(struct mdb *m, unsigned long cmd, void *arg)
 {
@@ -245,7 +249,7 @@ TEST_F(abi, unknown_commands)
 	static u64 arg[512];
 	size_t i;
 
-	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(refused); i++)
 		EXPECT_EQ(-ENOTTY, call(&self->m, refused[i], arg)) TH_LOG("%#lx", refused[i]);
 }
 

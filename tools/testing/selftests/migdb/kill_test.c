@@ -10,6 +10,9 @@
 #include <sys/syscall.h>
 #include "spawn.h"
 
+/* Half of what one pair of VMMs would leave behind. */
+#define TOLERATED_KIB	(40 << 10)
+
 #define PAGES	4096
 #define SET	(PAGES - RIG_FIRST)
 
@@ -74,20 +77,30 @@ static void kill_rounds(struct __test_metadata *_metadata, const char *options, 
 			free_before = settled_meminfo("MemAvailable");
 			slab_before = settled_meminfo("SUnreclaim");
 		}
+		u64 end = clock_ms() + 20000;
+
 		ASSERT_OK(refvmm_start(&v, "victim", options));
-		usleep(100000 + rand() % 3500000);
+		/* most of them some time after they have sessions, some at any time */
+		while (i % 4 && mdb_sysfs_read("nr_sessions") < 2 && clock_ms() < end)
+			usleep(2000);
+		usleep(rand() % 2000000);
 		with_session += mdb_sysfs_read("nr_sessions") > 0;
 		kill_group(&v);
 		ASSERT_EQ(0, sessions_left(10000)) TH_LOG("round %u: sessions are left", i);
 	}
 	refvmm_clean(&v);
-	free_after = settled_meminfo("MemAvailable");
-	slab_after = settled_meminfo("SUnreclaim");
+	/* Freeing ends in the background: give it time, not memory. */
+	for (i = 0; i < 10; i++) {
+		free_after = settled_meminfo("MemAvailable");
+		slab_after = settled_meminfo("SUnreclaim");
+		if (free_before - free_after < TOLERATED_KIB)
+			break;
+	}
 	TH_LOG("%u of %u were killed in a migration; MemAvailable %lld -> %lld KiB, SUnreclaim %lld -> %lld KiB",
 	       with_session, rounds, (long long)free_before, (long long)free_after,
 	       (long long)slab_before, (long long)slab_after);
-	ASSERT_LT(0, with_session);
-	ASSERT_LT(free_before - free_after, 24 << 10);
+	ASSERT_LE(rounds / 2, with_session);
+	ASSERT_LT(free_before - free_after, TOLERATED_KIB);
 	ASSERT_LT(slab_after - slab_before, 16 << 10);
 }
 
@@ -253,7 +266,8 @@ TEST_F_TIMEOUT(kill, order_of_closing, 60)
 		} else {
 			close(r.dst.tx);
 			close(r.dst.rx);
-			r.dst.tx = r.dst.rx = -1;
+			r.dst.tx = -1;
+			r.dst.rx = -1;
 		}
 		if (order & 2) {
 			munmap(r.dst.map, r.dst.map_bytes);

@@ -92,17 +92,38 @@ TEST_F_TIMEOUT(refvmm, dma_heavy, 120)
 	CHECK_BUILT();
 }
 
+/* Two processes that were started apart; the source makes the disk, so it is first. */
+static int run_apart(struct refvmm *v, const char *address, const char *source_options,
+		     const char *dest_options)
+{
+	char text[256];
+	struct refvmm d;
+	int rc, dest_rc;
+
+	snprintf(text, sizeof(text), "--to %s --make-disk --ring" COMMON "%s", address,
+		 source_options);
+	rc = refvmm_start(v, "vm", text);
+	if (rc)
+		return rc;
+	usleep(300000);
+	snprintf(text, sizeof(text), "--from %s --ring" COMMON "%s", address, dest_options);
+	/* the same disk, other output */
+	d = *v;
+	rc = refvmm_start(&d, "dest", text);
+	if (rc)
+		return rc;
+	rc = refvmm_wait(v);
+	waitpid(d.pid, &dest_rc, 0);
+	unlink(d.json);
+	unlink(d.log);
+	return rc ? rc : dest_rc;
+}
+
 TEST_F_TIMEOUT(refvmm, over_tcp, 120)
 {
-	struct refvmm d;
-	int rc;
+	int rc = run_apart(&self->v, "tcp:127.0.0.1:4711", "", "");
 
-	ASSERT_OK(refvmm_start(&d, "vm", "--from tcp:127.0.0.1:4711 --ring" COMMON));
-	usleep(300000);
-	rc = refvmm_run(&self->v, "vm", "--to tcp:127.0.0.1:4711 --make-disk --ring" COMMON);
 	ASSERT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
-	waitpid(d.pid, &rc, 0);
-	ASSERT_EQ(0, rc);
 	CHECK_BUILT();
 }
 
@@ -115,29 +136,18 @@ TEST_F_TIMEOUT(refvmm, ordinary_by_choice, 120)
 /* One side without the module: the other one sends nothing of ours. */
 TEST_F_TIMEOUT(refvmm, destination_without_migdb, 120)
 {
-	struct refvmm d;
-	int rc;
+	int rc = run_apart(&self->v, "unix:/tmp/migdb-test.sock", "", "--no-migdb");
 
-	ASSERT_OK(refvmm_start(&d, "vm", "--from unix:/tmp/migdb-test.sock --no-migdb --ring" COMMON));
-	rc = refvmm_run(&self->v, "vm", "--to unix:/tmp/migdb-test.sock --make-disk --ring" COMMON);
 	ASSERT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
-	waitpid(d.pid, &rc, 0);
-	ASSERT_EQ(0, rc);
 	CHECK_ORDINARY();
 	ASSERT_EQ(0, refvmm_number(&self->v, "pages_skipped", 0));
 }
 
 TEST_F_TIMEOUT(refvmm, source_without_migdb, 120)
 {
-	struct refvmm d;
-	int rc;
+	int rc = run_apart(&self->v, "unix:/tmp/migdb-test.sock", "--no-migdb", "");
 
-	ASSERT_OK(refvmm_start(&d, "vm", "--from unix:/tmp/migdb-test.sock --ring" COMMON));
-	rc = refvmm_run(&self->v, "vm",
-			"--to unix:/tmp/migdb-test.sock --no-migdb --make-disk --ring" COMMON);
 	ASSERT_EQ(0, rc) TH_LOG("%s", refvmm_said(&self->v));
-	waitpid(d.pid, &rc, 0);
-	ASSERT_EQ(0, rc);
 	CHECK_ORDINARY();
 }
 

@@ -373,7 +373,7 @@ TEST_F(stream, oversized)
 	size_t i;
 
 	ASSERT_NE(NULL, big);
-	for (i = 0; i < sizeof(claimed) / sizeof(claimed[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(claimed); i++) {
 		memcpy(big, self->w.data, wire_frame(&self->w, 0));
 		memcpy(big + 8, &claimed[i], 4);
 		ASSERT_OK(new_pair(r));

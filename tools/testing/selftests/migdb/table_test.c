@@ -262,7 +262,7 @@ TEST_F(table, pointers_to_nowhere)
 	struct migdb_snapshot snap;
 	size_t i;
 
-	for (i = 0; i < sizeof(where) / sizeof(where[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(where); i++) {
 		int rc;
 
 		*self->root = good;
@@ -274,7 +274,7 @@ TEST_F(table, pointers_to_nowhere)
 	}
 	*self->root = good;
 	/* the same one level below */
-	for (i = 0; i < sizeof(where) / sizeof(where[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(where); i++) {
 		u64 *top = (u64 *)(r->src_ram + r->hints.table_gpa);
 		u64 old = top[0];
 

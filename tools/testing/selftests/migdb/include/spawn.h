@@ -34,7 +34,9 @@ static inline int refvmm_start(struct refvmm *v, const char *name, const char *o
 	strcpy(strrchr(exe, '/') + 1, "refvmm");
 	snprintf(v->json, sizeof(v->json), "/tmp/migdb-%d-%s.json", getpid(), name);
 	snprintf(v->log, sizeof(v->log), "/tmp/migdb-%d-%s.log", getpid(), name);
-	snprintf(v->disk, sizeof(v->disk), "%s/migdb-%d-%s.disk", disk_dir(), getpid(), name);
+	if (!v->disk[0])
+		snprintf(v->disk, sizeof(v->disk), "%s/migdb-%d-%s.disk", disk_dir(), getpid(),
+			 name);
 	snprintf(text, sizeof(text), "refvmm --disk %s %s", v->disk, options);
 	for (at = strtok(text, " "); at && argc < 63; at = strtok(NULL, " "))
 		argv[argc++] = at;

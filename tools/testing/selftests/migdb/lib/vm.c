@@ -168,7 +168,11 @@ static void reset_cpu(struct vm_cpu *cpu)
 	sregs.cr0 = 1u << 31 | 1 << 0;		/* PG, PE */
 	sregs.efer = 1 << 8 | 1 << 10;		/* LME, LMA */
 	sregs.cs = code;
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	sregs.ds = data;
+	sregs.es = data;
+	sregs.fs = data;
+	sregs.gs = data;
+	sregs.ss = data;
 	if (ioctl(cpu->fd, KVM_SET_SREGS, &sregs) || ioctl(cpu->fd, KVM_SET_REGS, &regs))
 		fail("registers");
 }
@@ -181,6 +185,27 @@ void vm_boot(struct vm *vm)
 	memcpy(vm->ram + GUEST_CODE_GPA, guest_blob, guest_blob_end - guest_blob);
 	for (i = 0; i < vm->nr_cpus; i++)
 		reset_cpu(&vm->cpus[i]);
+}
+
+/* Where a guest is that did something it cannot have done. */
+static void describe(struct vm_cpu *cpu)
+{
+	struct kvm_vcpu_events ev = {};
+	struct kvm_sregs sregs = {};
+	struct kvm_regs regs = {};
+
+	ioctl(cpu->fd, KVM_GET_REGS, &regs);
+	ioctl(cpu->fd, KVM_GET_SREGS, &sregs);
+	ioctl(cpu->fd, KVM_GET_VCPU_EVENTS, &ev);
+	fprintf(stderr, "vm: vCPU %d: unexpected exit %u at rip %#llx rsp %#llx rdi %#llx cr2 %#llx cr3 %#llx efer %#llx, exception %u nmi %u smi %u\n",
+		cpu->index, cpu->run->exit_reason, regs.rip, regs.rsp, regs.rdi, sregs.cr2,
+		sregs.cr3, sregs.efer, ev.exception.nr, ev.nmi.injected, ev.smi.smm);
+	if (regs.rip < cpu->vm->bytes - 16) {
+		const u8 *code = cpu->vm->ram + regs.rip;
+
+		fprintf(stderr, "vm: code there: %02x %02x %02x %02x %02x %02x %02x %02x\n", code[0],
+			code[1], code[2], code[3], code[4], code[5], code[6], code[7]);
+	}
 }
 
 /* Returns false when the guest did something that we cannot go on from. */
@@ -204,7 +229,7 @@ static bool handle_exit(struct vm_cpu *cpu)
 	case KVM_EXIT_INTR:
 		return true;
 	}
-	fprintf(stderr, "vm: vCPU %d: unexpected exit %u\n", cpu->index, run->exit_reason);
+	describe(cpu);
 	return false;
 }
 

@@ -304,7 +304,8 @@ static int run_source(struct vm *vm, struct workload *w, struct options *o)
 		print_outcome(o, &out, attempt, here_ok);
 		if (out.migrated || !here_ok)
 			break;
-		o->cut_after = o->die_after = 0;
+		o->cut_after = 0;
+		o->die_after = 0;
 		usleep(300000);
 	}
 	if (!here_ok)

@@ -80,7 +80,8 @@ int session_arm(struct session *s, u64 *todo)
 	if (rc)
 		return rc;
 	s->snapshotted = true;
-	s->skipped = s->left = snap.out_candidates;
+	s->skipped = snap.out_candidates;
+	s->left = snap.out_candidates;
 	for (page = 0; page < s->mdb.nr_pages; page++)
 		if (mdb_bit(&s->mdb, page))
 			todo[page / 64] &= ~(1ULL << (page % 64));
