@@ -204,6 +204,7 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
 	struct migdb_dest *d = s->dst;
 	struct migdb_fetch_run *run;
 	struct migdb_chunk *c;
+	u32 gap;
 
 	mutex_lock(&d->lock);
 	while (io->nr_targets < MIGDB_IO_MAX_PAGES) {
@@ -212,9 +213,10 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
 			break;
 		run = &c->runs[c->next_run];
 		if (migdb_run_wanted(d, run)) {
+			gap = io->shape.nr_blocks < MIGDB_IO_SHORT_PAGES ? MIGDB_IO_GAP_PAGES : 0;
 			if (!migdb_io_add(&io->shape, migdb_where_disk(run->where),
 					  migdb_where_block(run->where), run->nr,
-					  MIGDB_IO_MAX_PAGES, MIGDB_IO_GAP_PAGES))
+					  MIGDB_IO_MAX_PAGES, gap))
 				break;
 			io->target[io->nr_targets].chunk = c;
 			io->target[io->nr_targets].run = run;

@@ -41,8 +41,13 @@
 /* Fetch: one read, and reads in flight per lane (4 lanes: 64 deep). */
 #define MIGDB_IO_MAX_PAGES	128u
 #define MIGDB_LANE_DEPTH	16u
-/* Reading up to so many unwanted blocks is cheaper than another request. */
+/*
+ * Reading up to so many unwanted blocks is better than another request, as long
+ * as the read is a short one: storage that limits requests gets fewer of them,
+ * storage that limits bytes (a network, a cap) hardly any in vain.
+ */
 #define MIGDB_IO_GAP_PAGES	4u
+#define MIGDB_IO_SHORT_PAGES	8u
 /* Pages verified and placed per run of a lane's work item. */
 #define MIGDB_PLACE_BATCH_PAGES	256u
 
