@@ -17,7 +17,7 @@ def limit: if . == 0 then "none" else "\(mb) MB/s" end;
 "Medians; a spread of more than 5 % over the runs is \"inconclusive\".  Times of an emulated host are for comparison within a run.",
 "",
 (if (.harvest | length) > 0 then
-	"Harvest: ns per dirtied page, from the log to a list of pages (1 vCPU, stopped; pages at random places; load up to \(.harvest | map(.load) | max))",
+	"Harvest: ns per dirtied page, from the log to a list of pages (1 vCPU, stopped; pages at random places; fastest round of each run; load up to \(.harvest | map(.load) | max))",
 	"  guest MiB  dirtied  way                          ns/page   log  list",
 	(.harvest | sort_by([.pages, .mem_mib, .mode])[] |
 		"  \(.mem_mib | lpad(9))  \(.pages | lpad(7))  \({ring: "MIGDB_HARVEST + _DEQUEUE", bitmap: "KVM_GET_DIRTY_LOG + scan", reap: "ring by the VMM + scan"}[.mode] | pad(25))  \(.ns_per_page.median | round | lpad(9)) \(.log_ns_per_page | round | lpad(5)) \(.find_ns_per_page | round | lpad(5))   \(.ns_per_page | spread) (\(.ns_per_page.runs) runs)"),
@@ -48,7 +48,7 @@ else empty end),
 else empty end),
 (if (.gap | length) > 0 then
 	"Read shapes: wanted MB/s of 16 KiB extents at depth \(.gap[0].depth) (S \(.gap[0].limit_bytes_per_s | limit); load up to \(.gap | map(.load) | max))",
-	"  requests/s  wanted %  gap  max pages  mean read KiB  wanted MB/s",
-	(.gap[] | "  \(if .limit_iops == 0 then "any" else .limit_iops end | lpad(10))  \(.fill_pct | lpad(8))  \(.gap_pages | lpad(3))  \(.max_pages | lpad(9))  \(.mean_read_bytes | kib | lpad(13))  \(.wanted_bytes_per_s.median | mb | lpad(11))  \(.wanted_bytes_per_s | spread)"),
+	"  requests/s  wanted %  gap  while below  max pages  mean read KiB  wanted MB/s",
+	(.gap[] | "  \(if .limit_iops == 0 then "any" else .limit_iops end | lpad(10))  \(.fill_pct | lpad(8))  \(.gap_pages | lpad(3))  \(.short_pages | lpad(11))  \(.max_pages | lpad(9))  \(.mean_read_bytes | kib | lpad(13))  \(.wanted_bytes_per_s.median | mb | lpad(11))  \(.wanted_bytes_per_s | spread)"),
 	""
 else empty end)

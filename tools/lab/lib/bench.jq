@@ -66,8 +66,8 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 		| if length > 0 then stat else null end),
 	  dest_ns_per_page: (map(select(.bench == "fetch")) | map(.dest_hash_ns_per_page)
 		| if length > 0 then stat else null end)},
-   gap: (map(select(.bench == "gap")) | group_by([.iops, .fill, .max, .gap]) | map({
+   gap: (map(select(.bench == "gap")) | group_by([.iops, .fill, .max, .gap, .short]) | map({
 	limit_bytes_per_s: .[0].limit, limit_iops: .[0].iops, fill_pct: .[0].fill,
-	load: (map(.load) | max), gap_pages: .[0].gap, max_pages: .[0].max, depth: .[0].depth,
+	load: (map(.load) | max), gap_pages: .[0].gap, short_pages: .[0].short, max_pages: .[0].max, depth: .[0].depth,
 	mean_read_bytes: (map(.mean_read_bytes) | median),
 	wanted_bytes_per_s: (map(.wanted_bytes_per_s) | stat)}))}

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
  * Which shape of reads brings most pages from a disk: an experiment for the
- * limits MIGDB_IO_MAX_PAGES and MIGDB_IO_GAP_PAGES, without migdb.
+ * limits MIGDB_IO_MAX_PAGES, MIGDB_IO_GAP_PAGES and MIGDB_IO_SHORT_PAGES, without
+ * migdb.
  *
  * Of all 16 KiB extents of the disk, --fill percent are wanted.  Reads are made
  * in disk order as migdb does it: they may hold up to --gap blocks between two
- * wanted ones, are at most --max blocks long, and --depth of them are in
- * flight.  The figure is wanted bytes per second; one JSON line.
+ * wanted ones as long as they are shorter than --short blocks, are at most --max
+ * blocks long, and --depth of them are in flight.  The figure is wanted bytes
+ * per second; one JSON line.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,7 +32,7 @@ struct shape {
 };
 
 struct plan {
-	u32 fill, gap, max, depth;
+	u32 fill, gap, short_blocks, max, depth;
 	u64 blocks, next;	/* of the disk; extent to look at */
 	u64 left;		/* wanted blocks still to be planned */
 };
@@ -52,7 +54,8 @@ static bool plan_read(struct plan *p, struct shape *s)
 		at = p->next * UNIT;
 		if (!s->nr)
 			s->first = at;
-		else if (at - (s->first + s->nr) > p->gap || at + UNIT - s->first > p->max)
+		else if (at - (s->first + s->nr) > (s->nr < p->short_blocks ? p->gap : 0) ||
+			 at + UNIT - s->first > p->max)
 			break;
 		s->nr = at + UNIT - s->first;
 		s->wanted += UNIT;
@@ -76,12 +79,13 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "disk", 1, NULL, 'd' }, { "fill", 1, NULL, 'f' }, { "gap", 1, NULL, 'g' },
+		{ "short", 1, NULL, 's' },
 		{ "max", 1, NULL, 'x' }, { "depth", 1, NULL, 'q' }, { "mib", 1, NULL, 'm' }, {}
 	};
 	static struct iocb cb[MAX_DEPTH];
 	static struct io_event events[MAX_DEPTH];
 	static void *buf[MAX_DEPTH];
-	struct plan p = { .fill = 60, .gap = 4, .max = 128, .depth = 64 };
+	struct plan p = { .fill = 60, .gap = 4, .short_blocks = 8, .max = 128, .depth = 64 };
 	u64 mib = 32, start, ns, bytes = 0, got = 0, reads = 0;
 	const char *disk = NULL;
 	aio_context_t ctx = 0;
@@ -100,6 +104,9 @@ int main(int argc, char **argv)
 		case 'g':
 			p.gap = perf_number(optarg);
 			break;
+		case 's':
+			p.short_blocks = perf_number(optarg);
+			break;
 		case 'x':
 			p.max = perf_number(optarg);
 			break;
@@ -115,7 +122,7 @@ int main(int argc, char **argv)
 	}
 	if (optind != argc || !disk || !p.fill || p.fill > 100 || p.max < UNIT || p.max > 4096 ||
 	    !p.depth || p.depth > MAX_DEPTH || !mib) {
-		fprintf(stderr, "usage: gap_bench --disk PATH [--fill PERCENT] [--gap BLOCKS] [--max BLOCKS] [--depth N] [--mib N]\n");
+		fprintf(stderr, "usage: gap_bench --disk PATH [--fill PERCENT] [--gap BLOCKS] [--short BLOCKS] [--max BLOCKS] [--depth N] [--mib N]\n");
 		return 1;
 	}
 	fd = disk_open(disk, O_RDONLY);
@@ -155,8 +162,9 @@ int main(int argc, char **argv)
 		}
 	}
 	ns = perf_now_ns() - start;
-	printf("{\"bench\":\"gap\",\"fill\":%u,\"gap\":%u,\"max\":%u,\"depth\":%u,\"reads\":%llu,\"mean_read_bytes\":%.0f,\"wanted_bytes_per_s\":%.0f,\"read_bytes_per_s\":%.0f}\n",
-	       p.fill, p.gap, p.max, p.depth, (unsigned long long)reads, (double)bytes / reads,
+	printf("{\"bench\":\"gap\",\"fill\":%u,\"gap\":%u,\"short\":%u,\"max\":%u,\"depth\":%u,\"reads\":%llu,\"mean_read_bytes\":%.0f,\"wanted_bytes_per_s\":%.0f,\"read_bytes_per_s\":%.0f}\n",
+	       p.fill, p.gap, p.short_blocks, p.max, p.depth,
+	       (unsigned long long)reads, (double)bytes / reads,
 	       got * MDB_PAGE * 1e9 / ns, bytes * 1e9 / ns);
 	return 0;
 }

@@ -33,19 +33,6 @@ u64 perf_number(const char *text)
 	return n;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-u64 perf_median(u64 *v, u32 nr)
-{
-	qsort(v, nr, sizeof(*v), by_value);
-	return nr % 2 ? v[nr / 2] : (v[nr / 2 - 1] + v[nr / 2]) / 2;
-}
-
 u64 perf_mix(u64 a, u64 b)
 {
 	u64 x = (a + 1) * 0x9e3779b97f4a7c15ULL + b;

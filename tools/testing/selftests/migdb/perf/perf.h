@@ -13,9 +13,6 @@ void perf_die(const char *what, int error) __attribute__((noreturn));
 /* perf_number: a decimal or hexadecimal number, or exit with a message. */
 u64 perf_number(const char *text);
 
-/* perf_median: sorts @v. */
-u64 perf_median(u64 *v, u32 nr);
-
 /* perf_mix: a hash of two numbers; the same in every run. */
 u64 perf_mix(u64 a, u64 b);
 
