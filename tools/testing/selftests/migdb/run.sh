@@ -10,9 +10,9 @@ usage: run.sh [-l] [TEST...]
 Runs the named tests (abi, claim, ...), or all.  Loads what they need: kvm,
 loop, device-mapper, and migdb from \$MIGDB_KO, ./migdb.ko, modules/migdb.ko or
 by modprobe, unless /dev/vhost-migdb is there already.
-  -l  long: random hint tables for 60 s, 40 killed VMMs each way
+  -l  long: random hint tables for 240 s, 40 killed VMMs each way
 Environment: MIGDB_TEST_DIR (files with O_DIRECT; default: /var/tmp),
-MIGDB_FUZZ_SECONDS, MIGDB_KILL_ROUNDS, MIGDB_KO.
+MIGDB_FUZZ_SECONDS (60), MIGDB_KILL_ROUNDS (12), MIGDB_KO.
 Exit status: 0 when nothing failed, and at least one test passed.
 END
 }
@@ -26,8 +26,9 @@ esac
 
 all="abi disk claim table stream fetch dirty refvmm kill"
 tests=${*:-$all}
+export MIGDB_FUZZ_SECONDS="${MIGDB_FUZZ_SECONDS:-60}"
 if [ "$long" = 1 ]; then
-	export MIGDB_FUZZ_SECONDS="${MIGDB_FUZZ_SECONDS:-60}"
+	export MIGDB_FUZZ_SECONDS=240
 	export MIGDB_KILL_ROUNDS="${MIGDB_KILL_ROUNDS:-40}"
 fi
 export MIGDB_TEST_DIR="${MIGDB_TEST_DIR:-/var/tmp}"
