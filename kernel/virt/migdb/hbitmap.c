@@ -155,14 +155,11 @@ u64 migdb_hbitmap_pop_run(struct migdb_hbitmap *b, u64 from, u64 max, u64 *first
 
 		n = min(n, max - taken);
 		if (!n)
-			break;
+			break;		/* the run ended with the last round */
 		clear_mask(b, pos >> WORD_SHIFT, (~0ULL >> (WORD_BITS - n)) << off);
 		b->nr_set -= n;
 		taken += n;
 		pos += n;
-		/* the run ended inside this word */
-		if (bit_of(pos))
-			break;
 	}
 	return taken;
 }

@@ -81,7 +81,7 @@ void migdb_windows_note(struct migdb_windows *w, u32 disk, u64 block)
 		w->count[bucket]++;
 }
 
-/* Where the bucket begins.  Addition: one past a disk's last block is the next disk. */
+/* Where the bucket begins. */
 static u64 bucket_where(const struct migdb_windows *w, u32 disk, u32 bucket)
 {
 	return migdb_where(disk, 0) + ((u64)(bucket - w->first_bucket[disk]) << w->shift);
@@ -115,6 +115,7 @@ bool migdb_windows_next(struct migdb_windows *w, u64 *first, u64 *end, u64 *expe
 	if (!sum)
 		return false;
 	*first = bucket_where(w, bucket_disk(w, start), start);
+	/* behind a disk's last block is the next disk: add, do not or */
 	*end = bucket_where(w, bucket_disk(w, last), last) + (1ULL << w->shift);
 	*expected = sum;
 	return true;
