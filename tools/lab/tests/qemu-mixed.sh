@@ -1,0 +1,156 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# QEMU with capability x-migdb on, where it cannot do anything: no module, a peer
+# without the series, a guest without hints, capabilities that do not go together.
+# Each of these is an ordinary migration that arrives and says why.  The guests
+# are firmware and random bytes: nothing in them answers.
+# shellcheck disable=SC2317,SC2016,SC2015 # functions are called by check; quoting is for the hosts
+
+. "$(dirname "$0")/../lib/lab-lib.sh"
+. "$TOP/tools/lab/lib/qemu.sh"
+
+A=10.77.0.11
+B=10.77.0.12
+mixed_json=$BUILD/qemu-mixed.json
+
+qmp() {
+	lab netns python3 "$TOP/tools/lab/lib/qmp.py" "$@"
+}
+
+# vm HOST VARIANT [ARGUMENT...]: a guest of 64 MiB on HOST, monitor on port 4440.
+vm() {
+	local host=$1 variant=$2 addr=$A
+	[ "$host" = a ] || addr=$B
+	shift 2
+	on "$host" "
+		setsid /opt/migdb/$variant/qemu-system-x86_64 -nodefaults -no-user-config -display none \
+			-machine pc -accel kvm -m 64 -name mixed -pidfile /run/mixed.pid \
+			-qmp tcp:0.0.0.0:4440,server=on,wait=off $(printf '%q ' "$@") </dev/null >/run/mixed.log 2>&1 &
+		for i in \$(seq 100); do [ -s /run/mixed.pid ] && exit 0; sleep 0.1; done
+		cat /run/mixed.log; exit 1" && qmp $addr:4440 wait 30 >/dev/null
+}
+
+vm_end() {
+	on "$1" 'pid=$(cat /run/mixed.pid 2>/dev/null) || exit 0
+		kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done; rm -f /run/mixed.pid'
+}
+
+# ram_sum HOST ADDRESS: of all of the guest's RAM.
+ram_sum() {
+	qmp "$2:4440" cmd '{"execute":"pmemsave","arguments":{"val":0,"size":67108864,"filename":"/run/mixed.ram"}}' >/dev/null &&
+		on "$1" 'sha256sum </run/mixed.ram; rm /run/mixed.ram'
+}
+
+# field EXPRESSION: of the last migration's result.
+field() {
+	python3 -c 'import json, sys
+r = json.load(open(sys.argv[1]))
+print(eval(sys.argv[2], {"r": r, "src": r.get("source", {}).get("x-migdb"), "dst": r.get("destination", {}).get("x-migdb")}))' "$mixed_json" "$1"
+}
+
+# ordinary SOURCE DEST WHY [OPTION...]: moves a guest from host a to host b.
+# SOURCE and DEST are words: variant of QEMU, then arguments.  WHY is a pattern
+# for what "SIDE: REASON" says, for each side that knows x-migdb.
+ordinary() {
+	local source dest why=$3 sum said
+	read -ra source <<<"$1"
+	read -ra dest <<<"$2"
+	shift 3
+	vm_end a && vm_end b || return 1
+	vm a "${source[@]}" -device loader,file=/run/random,addr=0x1000000,force-raw=on || return 1
+	vm b "${dest[@]}" -S -incoming defer || return 1
+	qmp migrate $A:4440 $B:4440 tcp:10.78.0.12:4550 --cap return-path=on --timeout 60 "$@" >"$mixed_json" || {
+		cat "$mixed_json"
+		return 1
+	}
+	[ "$(field 'r["source"]["ram"]["normal"] > 8192')" = True ] || { echo "the random bytes were not sent"; return 1; }
+	sum=$(ram_sum a $A)
+	[ -n "$sum" ] && [ "$sum" = "$(ram_sum b $B)" ] || { echo "RAM differs"; return 1; }
+	said=$(field '"; ".join("%s: %s, %s" % (n, i["state"], i.get("reason")) for n, i in (("source", src), ("destination", dst)) if i)')
+	grep -qE "$why" <<<"$said" && ! grep -qE 'active|completed|negotiating' <<<"$said" || {
+		echo "it says \"$said\", wanted: $why"
+		return 1
+	}
+}
+
+# The capability survives: on, and nobody has to know of it.
+left_on() {
+	qmp $A:4440 cmd '{"execute":"query-migrate-capabilities"}' | grep -q '"capability": "x-migdb"'
+	qmp $A:4440 hmp 'info migrate_capabilities' | grep -qx 'x-migdb: on'
+}
+
+info_shows() {
+	qmp $A:4440 hmp 'info migrate' | grep -E '^migdb state: ordinary \(.+\)$'
+}
+
+# code FILE: without its comments.
+code() {
+	cpp -fpreprocessed -dD -P "$1"
+}
+
+headers_are_ours() {
+	local h
+	for h in migdb mem_hints; do
+		sed -n "\,^+++ b/linux-headers/linux/$h.h,,/^diff /p" "$TOP"/patches/qemu/0001-*.patch |
+			sed -n 's/^+//p' | sed 1d >"$payload/$h.h"
+		diff <(code "$TOP/include/uapi/linux/$h.h") <(code "$payload/$h.h") || return 1
+	done
+}
+
+plan 20
+"$TOP/tools/build/modules" >&2
+qemu_ready plain
+payload=$BUILD/qemu-mixed
+rm -rf "$payload"
+mkdir -p "$payload"
+cp -a "$QEMU_PAYLOAD/qemu" "$payload/plain"
+qemu_ready migdb
+cp -a "$QEMU_PAYLOAD/qemu" "$payload/migdb"
+cp "$BUILD/migdb.ko" "$payload/"
+at_exit 'rm -rf "$payload"'
+disk=$(lab_disk mixed 64)
+
+check "the series brings the same headers as the modules" headers_are_ours
+
+lab_up --mem 1200 --disk mixed="$disk" --payload "$payload"
+for h in a b; do
+	on $h 'head -c 40M /dev/urandom >/run/random; modprobe vhost_vsock'
+done
+
+on='migdb -global migration.x-migdb=on'
+vsock='-device vhost-vsock-pci,guest-cid=5'
+dev='-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.direct=on,locking=off -device virtio-blk-pci,drive=d,share-rw=on'
+
+check "no module on both sides" ordinary "$on" "$on" 'source: ordinary, cannot open /dev/vhost-migdb'
+check "left on by -global" left_on
+check "info migrate says why" info_shows
+check "no module, to an unpatched QEMU" ordinary "$on" plain '^source: ordinary, cannot open /dev/vhost-migdb[^;]*$'
+check "from an unpatched QEMU" ordinary plain "$on" '^destination: ordinary, the source did not ask'
+check "switched off: nothing is said" ordinary migdb migdb '^$'
+check "without return-path" ordinary "$on" "$on" 'source: ordinary, capability return-path is off' --cap return-path=off
+for c in xbzrle multifd postcopy-ram release-ram x-ignore-shared; do
+	check "with $c" ordinary "$on" "$on" "source: ordinary, not possible with capability $c" --cap $c=on
+done
+
+on a insmod /opt/migdb/migdb.ko
+check "no vsock device" ordinary "$on" "$on" 'source: ordinary, the VM has no vhost-vsock device'
+check "module on the source, to an unpatched QEMU: it is asked, and does not notice" \
+	ordinary "$on $vsock" "plain $vsock" "^source: ordinary, the destination's QEMU does not know x-migdb$"
+check "module on the source, switched off at the destination" \
+	ordinary "$on $vsock" "migdb $vsock" '^source: ordinary, destination: capability x-migdb is off$' --src-cap x-migdb=on
+check "module on the source only" ordinary "$on $vsock" "$on $vsock" \
+	'source: ordinary, destination: cannot open /dev/vhost-migdb: .*; destination: ordinary, cannot open'
+on a 'echo 0 >/sys/kernel/migdb/enabled'
+check "disabled by the operator" ordinary "$on $vsock" "$on $vsock" 'source: ordinary, migdb is disabled on this host'
+on a 'echo 1 >/sys/kernel/migdb/enabled'
+
+on b insmod /opt/migdb/migdb.ko
+check "both modules, no disk that can be read" ordinary "$on $vsock" "$on $vsock" \
+	'source: ordinary, destination: no disk can be read.*; destination: ordinary, no disk can be read'
+check "both modules, a guest without hints" ordinary "$on $vsock $dev,serial=mixed" "$on $vsock $dev,serial=mixed" \
+	'source: ordinary, (the guest does not listen|no answer).*; destination: ordinary, the source sends all pages'
+
+vm_end a
+vm_end b
+finish
