@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Pure: identities of disks. */
+#include <linux/build_bug.h>
 #include <linux/array_size.h>
 #include <linux/types.h>
 #include <linux/errno.h>
