@@ -8,9 +8,11 @@
  *
  * With an argument one rule is broken on purpose: "early" writes the page before
  * it is BUSY, "rude" lets the VMM write without waiting for BUSY, "unordered"
- * takes a page for built without looking at its claim.  The run must then fail.
+ * takes a page for built without looking at its claim.  The run then goes on until
+ * the sanitizer stops it, as it must (TSAN_OPTIONS=halt_on_error=1).
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +22,6 @@
 #include "claim.h"
 
 #define PAGES		64
-#define ROUNDS		400
 #define WORDS		8
 
 enum { BLOCK = 1, STREAM = 2 };
@@ -28,16 +29,21 @@ enum { BLOCK = 1, STREAM = 2 };
 static u8 claims[PAGES];
 static u64 pages[PAGES][WORDS];
 static pthread_barrier_t barrier;
+static unsigned int rounds = 400;
 static bool early, rude, unordered;
 static volatile bool sink;
 static unsigned long built, sent, returned, wrong;
 
-static void write_page(unsigned int i, u64 what)
+/* Now and then another thread gets its turn in the middle, however few CPUs. */
+static void write_page(unsigned int i, u64 what, u32 seed)
 {
 	unsigned int w;
 
-	for (w = 0; w < WORDS; w++)
+	for (w = 0; w < WORDS; w++) {
 		pages[i][w] = what;
+		if (w == WORDS / 2 && !(seed >> 8 & 7))
+			sched_yield();
+	}
 }
 
 static bool page_is(unsigned int i, u64 what)
@@ -66,10 +72,10 @@ static void fill_some(u32 *seed)
 		i = rnd(seed) % PAGES;
 		migdb_claim_todo(&claims[i]);
 		if (early)
-			write_page(i, BLOCK);
+			write_page(i, BLOCK, *seed);
 		if (!migdb_claim_busy(&claims[i]))
 			continue;
-		write_page(i, BLOCK);
+		write_page(i, BLOCK, *seed);
 		migdb_claim_done(&claims[i]);
 	}
 }
@@ -88,7 +94,7 @@ static void receive_some(u32 *seed)
 		} while ((old == MIGDB_CLAIM_BUSY && !rude) ||
 			 !__atomic_compare_exchange_n(&claims[i], &old, MIGDB_CLAIM_SENT, false,
 						      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-		write_page(i, STREAM);
+		write_page(i, STREAM, *seed);
 	}
 }
 
@@ -110,7 +116,7 @@ static void *kernel_fill(void *arg)
 {
 	u32 seed = 1, r;
 
-	for (r = 0; r < ROUNDS; r++) {
+	for (r = 0; r < rounds; r++) {
 		pthread_barrier_wait(&barrier);
 		fill_some(&seed);
 		pthread_barrier_wait(&barrier);
@@ -123,7 +129,7 @@ static void *kernel_record(void *arg)
 {
 	u32 seed = 2, r, n;
 
-	for (r = 0; r < ROUNDS; r++) {
+	for (r = 0; r < rounds; r++) {
 		pthread_barrier_wait(&barrier);
 		for (n = 0; n < PAGES / 4; n++) {
 			u8 *claim = &claims[rnd(&seed) % PAGES];
@@ -172,12 +178,16 @@ int main(int argc, char **argv)
 		early = !strcmp(argv[1], "early");
 		rude = !strcmp(argv[1], "rude");
 		unordered = !strcmp(argv[1], "unordered");
+		/* until the sanitizer stops it */
+		rounds = 100000;
 	}
 	pthread_barrier_init(&barrier, NULL, 3);
 	pthread_create(&fill, NULL, kernel_fill, NULL);
 	pthread_create(&record, NULL, kernel_record, NULL);
-	for (r = 0; r < ROUNDS; r++) {
+	for (r = 0; r < rounds; r++) {
 		pthread_barrier_wait(&barrier);
+		if (r % 2)
+			read_some(&seed);
 		receive_some(&seed);
 		if (!(r % 2))
 			read_some(&seed);
