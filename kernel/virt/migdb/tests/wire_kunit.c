@@ -322,8 +322,28 @@ static void wire_largest_records(struct kunit *test)
 
 	r->nr_runs = cpu_to_le32(nr + 1);
 	r->nr_pages = cpu_to_le32(nr + 1);
+	runs[nr] = runs[nr - 1];
 	sample_seal(r, MIGDB_FRAME_RECORDS, migdb_records_bytes(nr + 1, nr + 1), 0);
 	KUNIT_EXPECT_EQ(test, migdb_frame_parse(r, bytes + 64, &f), -EBADMSG);
+}
+
+/* So many runs that their length is that of one: the second is not there. */
+static void wire_runs_wrap(struct kunit *test)
+{
+	u32 bytes = migdb_records_bytes(1, 1);
+	struct migdb_wire_records *r = (void *)buffer(test, bytes);
+	struct migdb_wire_run *run = migdb_records_runs(r);
+	struct migdb_frame f;
+
+	r->nr_pages = cpu_to_le32(1);
+	run->nr_pages = cpu_to_le32(1);
+	r->nr_runs = cpu_to_le32(1);
+	sample_seal(r, MIGDB_FRAME_RECORDS, bytes, 0);
+	KUNIT_ASSERT_EQ(test, migdb_frame_parse(r, bytes, &f), 0);
+	r->nr_runs = cpu_to_le32(0x20000001);
+	KUNIT_ASSERT_EQ(test, migdb_records_bytes(0x20000001, 1), bytes);
+	sample_seal(r, MIGDB_FRAME_RECORDS, bytes, 0);
+	KUNIT_EXPECT_EQ(test, migdb_frame_parse(r, bytes, &f), -EBADMSG);
 }
 
 static void wire_largest_list(struct kunit *test)
@@ -417,6 +437,7 @@ static struct kunit_case wire_cases[] = {
 	KUNIT_CASE_PARAM(wire_bad_field, bad_gen_params),
 	KUNIT_CASE(wire_bad_header),
 	KUNIT_CASE(wire_largest_records),
+	KUNIT_CASE(wire_runs_wrap),
 	KUNIT_CASE(wire_largest_list),
 	KUNIT_CASE(wire_most_disks),
 	KUNIT_CASE_PARAM(wire_random_body, type_gen_params),
