@@ -173,6 +173,7 @@ int main(int argc, char **argv)
 usage:
 	fputs("usage: ramcmp [-r RAMBLOCK] [-l BYTES_BELOW_4G] [-n MAX_LINES] A B\n"
 	      "RAMBLOCK (pc.ram) is the one whose offsets are guest addresses; what is above\n"
-	      "BYTES_BELOW_4G (default: everything is below) begins at 4 GiB in the guest.\n", stderr);
+	      "BYTES_BELOW_4G (default: everything is below) begins at 4 GiB in the guest.\n",
+	      stderr);
 	return 2;
 }

@@ -21,7 +21,7 @@
 
 #define MAX_BLOCKS	256
 #define MAX_MASKS	64
-#define CHUNK		(1u << 20)
+#define CHUNK		0x100000u
 
 struct block {
 	struct ramhash_block hdr;
@@ -175,7 +175,8 @@ static void hash_blocks(int fd, const char *path)
 			memset(buf + len, 0, n * RAMHASH_PAGE - len);
 			fh.masked_bytes += apply_masks(b->hdr.name, buf, off, len);
 			for (p = 0; p < n; p++) {
-				XXH128_hash_t h = XXH3_128bits(buf + p * RAMHASH_PAGE, RAMHASH_PAGE);
+				XXH128_hash_t h = XXH3_128bits(buf + p * RAMHASH_PAGE,
+							       RAMHASH_PAGE);
 
 				hash[p].lo = h.low64;
 				hash[p].hi = h.high64;
