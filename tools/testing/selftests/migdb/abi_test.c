@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
@@ -57,7 +58,8 @@ static const struct command {
 	C(HASH, migdb_hash, STATE(TRACKING)),
 	C(DIRTY, migdb_dirty, STATE(ARMING) | STATE(TRACKING)),
 	C(HARVEST, migdb_harvest, STATE(ARMING) | STATE(TRACKING)),
-	C(INVALIDATE, migdb_range, STATE(ARMING) | STATE(TRACKING) | STATE(FILLING)),
+	C(INVALIDATE, migdb_range, STATE(ARMING) | STATE(TRACKING) | STATE(FILLING) |
+	  STATE(DRAINED)),
 	C(DEQUEUE, migdb_dequeue, STATE(ARMING) | STATE(TRACKING) | STATE(SEALED) |
 	  STATE(DONE) | STATE(ABORTED)),
 	C(RECLAIM, migdb_reclaim, STATE(TRACKING) | STATE(SEALED)),
@@ -711,6 +713,78 @@ TEST_F(abi, workers)
 	ASSERT_OK(rig_hash(r, NULL));
 	ASSERT_OK(rig_settle(r, 10000));
 	ASSERT_EQ(PAGES - RIG_FIRST, stats_of(&r->dst).out_built);
+}
+
+/* STATS and GET_INFO may be called by anybody who has the descriptor, at any time. */
+static volatile bool asking;
+
+static void *ask(void *arg)
+{
+	struct mdb *m = arg;
+	struct migdb_get_info info;
+	struct migdb_stats st;
+
+	while (__atomic_load_n(&asking, __ATOMIC_ACQUIRE)) {
+		mdb_stats(m, &st);
+		mdb_info(m, 1, &info);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(abi, stats_beside_start, 60)
+{
+	struct rig *r = &self->r;
+	struct migdb_start s;
+	pthread_t thread;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		bool dest = i % 2;
+		struct mdb m;
+		int rc;
+
+		rc = dest ? rig_dest_idle(r, &m, r->disk) : rig_source_idle(r, &m);
+		ASSERT_OK(rc);
+		asking = true;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, ask, &m));
+		s = good_start(r);
+		s.role = dest ? MIGDB_ROLE_DEST : MIGDB_ROLE_SOURCE;
+		/* fails late the first time, and takes back what it has made */
+		s.eventfd = 999;
+		EXPECT_EQ(-EBADF, call(&m, MIGDB_START, &s));
+		s.eventfd = -1;
+		EXPECT_EQ(0, call(&m, MIGDB_START, &s));
+		asking = false;
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		close(s.out_tx_fd);
+		close(s.out_rx_fd);
+		close(s.out_map_fd);
+		mdb_close(&m);
+	}
+	ASSERT_EQ(0, mdb_sysfs_read("nr_sessions"));
+}
+
+/* What the caller left in an out field does not come back to it. */
+TEST_F(abi, out_fields_are_written)
+{
+	struct migdb_dirty dirty = { .size = sizeof(dirty), .count = 64, .out_dropped = 77 };
+	struct migdb_harvest harvest = { .size = sizeof(harvest) };
+	struct migdb_stats st;
+	u64 word = 0;
+
+	ASSERT_OK(rig_source(&self->r));
+	dirty.bitmap_uptr = (uintptr_t)&word;
+	ASSERT_OK(call(&self->r.src, MIGDB_DIRTY, &dirty));
+	ASSERT_EQ(0, dirty.out_dropped);
+	memset(&st, 0xff, sizeof(st));
+	st.size = sizeof(st);
+	st.flags = 0;
+	ASSERT_OK(call(&self->r.src, MIGDB_STATS, &st));
+	ASSERT_EQ(0, st.out_candidates);
+	ASSERT_EQ(0, st.out_unconfirmed);
+	ASSERT_EQ(0, st.out_queued);
+	ASSERT_EQ(0, st.out_by_reason[MIGDB_NR_REASONS - 1]);
+	ASSERT_EQ(-EOPNOTSUPP, call(&self->r.src, MIGDB_HARVEST, &harvest));
 }
 
 TEST_HARNESS_MAIN
