@@ -368,6 +368,18 @@ static void wire_largest_list(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, migdb_frame_parse(l, bytes + 64, &f), -EBADMSG);
 }
 
+/* A list of nothing and records of nothing, with the length of just that. */
+static void wire_nothing(struct kunit *test)
+{
+	u8 *buf = buffer(test, SAMPLE_MAX_BYTES);
+	struct migdb_frame f;
+
+	sample_seal(buf, MIGDB_FRAME_BUILT, migdb_list_bytes(0), 0);
+	KUNIT_EXPECT_EQ(test, migdb_frame_parse(buf, migdb_list_bytes(0), &f), -EBADMSG);
+	sample_seal(buf, MIGDB_FRAME_RECORDS, migdb_records_bytes(0, 0), 0);
+	KUNIT_EXPECT_EQ(test, migdb_frame_parse(buf, migdb_records_bytes(0, 0), &f), -EBADMSG);
+}
+
 static void wire_most_disks(struct kunit *test)
 {
 	struct migdb_wire_hello *h;
@@ -439,6 +451,7 @@ static struct kunit_case wire_cases[] = {
 	KUNIT_CASE(wire_largest_records),
 	KUNIT_CASE(wire_runs_wrap),
 	KUNIT_CASE(wire_largest_list),
+	KUNIT_CASE(wire_nothing),
 	KUNIT_CASE(wire_most_disks),
 	KUNIT_CASE_PARAM(wire_random_body, type_gen_params),
 	KUNIT_CASE(wire_session_id),
