@@ -28,7 +28,7 @@ vm() {
 			-machine pc -accel kvm -m 64 -name mixed -pidfile /run/mixed.pid \
 			-qmp tcp:0.0.0.0:4440,server=on,wait=off $(printf '%q ' "$@") </dev/null >/run/mixed.log 2>&1 &
 		for i in \$(seq 100); do [ -s /run/mixed.pid ] && exit 0; sleep 0.1; done
-		cat /run/mixed.log; exit 1" && qmp $addr:4440 wait 30 >/dev/null
+		cat /run/mixed.log; exit 1" && qmp "$addr:4440" wait 30 >/dev/null
 }
 
 vm_end() {
@@ -60,13 +60,13 @@ ordinary() {
 	vm_end a && vm_end b || return 1
 	vm a "${source[@]}" -device loader,file=/run/random,addr=0x1000000,force-raw=on || return 1
 	vm b "${dest[@]}" -S -incoming defer || return 1
-	qmp migrate $A:4440 $B:4440 tcp:10.78.0.12:4550 --cap return-path=on --timeout 60 "$@" >"$mixed_json" || {
+	qmp migrate "$A:4440" "$B:4440" tcp:10.78.0.12:4550 --cap return-path=on --timeout 60 "$@" >"$mixed_json" || {
 		cat "$mixed_json"
 		return 1
 	}
 	[ "$(field 'r["source"]["ram"]["normal"] > 8192')" = True ] || { echo "the random bytes were not sent"; return 1; }
-	sum=$(ram_sum a $A)
-	[ -n "$sum" ] && [ "$sum" = "$(ram_sum b $B)" ] || { echo "RAM differs"; return 1; }
+	sum=$(ram_sum a "$A")
+	[ -n "$sum" ] && [ "$sum" = "$(ram_sum b "$B")" ] || { echo "RAM differs"; return 1; }
 	said=$(field '"; ".join("%s: %s, %s" % (n, i["state"], i.get("reason")) for n, i in (("source", src), ("destination", dst)) if i)')
 	grep -qE "$why" <<<"$said" && ! grep -qE 'active|completed|negotiating' <<<"$said" || {
 		echo "it says \"$said\", wanted: $why"
@@ -76,12 +76,12 @@ ordinary() {
 
 # The capability survives: on, and nobody has to know of it.
 left_on() {
-	qmp $A:4440 cmd '{"execute":"query-migrate-capabilities"}' | grep -q '"capability": "x-migdb"'
-	qmp $A:4440 hmp 'info migrate_capabilities' | grep -qx 'x-migdb: on'
+	qmp "$A:4440" cmd '{"execute":"query-migrate-capabilities"}' | grep -q '"capability": "x-migdb"'
+	qmp "$A:4440" hmp 'info migrate_capabilities' | grep -qx 'x-migdb: on'
 }
 
 info_shows() {
-	qmp $A:4440 hmp 'info migrate' | grep -E '^migdb state: ordinary \(.+\)$'
+	qmp "$A:4440" hmp 'info migrate' | grep -E '^migdb state: ordinary \(.+\)$'
 }
 
 # code FILE: without its comments.
