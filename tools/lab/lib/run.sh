@@ -212,7 +212,7 @@ run_migrate() {
 	run_clients_stop
 	served=$(run_served "$dir/$run.sysbench" "$lines")
 	errors=$(run_client_errors "$dir/$run.sysbench" "$dir/$run.ledger" "$RUN_DIED" "$served")
-	step "$run: $(jq -r '"\(.total_ms / 1000) s, \(.source.ram.transferred / 1000000 | floor) MB"' "$dir/$run.migration"), identical: $identical; checking the database"
+	step "$run: $(jq -r '"\(.total_ms / 100 | round / 10) s, \(.source.ram.transferred / 1000000 | floor) MB"' "$dir/$run.migration"), identical: $identical; checking the database"
 	vm_quit "$name" "$from"
 	! run_db_ok "$name" "$load" "$dir" "$run" || db_ok=true
 	jq -n --slurpfile m "$dir/$run.migration" --slurpfile o "$dir/$run.oracle.json" \
