@@ -132,17 +132,20 @@ void vm_create(struct vm *vm, const struct vm_config *cfg, const struct vm_ops *
 	free(cpuid);
 }
 
-/* Identity mapping by 2 MiB pages of GUEST_MAX_GIB at most. */
+/*
+ * Identity mapping by 2 MiB pages of GUEST_MAX_GIB at most.  Accessed and dirty
+ * are set beforehand, so that a page walk has nothing to write.
+ */
 static void make_page_tables(struct vm *vm)
 {
 	u64 *pml4 = (u64 *)(vm->ram + GUEST_PT_GPA), *pdpt = pml4 + 512, *pd = pdpt + 512;
 	u64 gib = (vm->bytes + (1ULL << 30) - 1) >> 30, i;
 
-	pml4[0] = (GUEST_PT_GPA + 0x1000) | 3;
+	pml4[0] = (GUEST_PT_GPA + 0x1000) | 0x23;
 	for (i = 0; i < gib && i < GUEST_MAX_GIB; i++)
-		pdpt[i] = (GUEST_PT_GPA + 0x2000 + i * 0x1000) | 3;
+		pdpt[i] = (GUEST_PT_GPA + 0x2000 + i * 0x1000) | 0x23;
 	for (i = 0; i < gib * 512; i++)
-		pd[i] = i << 21 | 0x83;
+		pd[i] = i << 21 | 0xe3;
 }
 
 static void reset_cpu(struct vm_cpu *cpu)
