@@ -85,7 +85,8 @@ static int aborted_and_accounted(struct rig *r)
 	if (count_claims(r, MIGDB_CLAIM_TODO) || count_claims(r, MIGDB_CLAIM_BUSY))
 		return -EBUSY;
 	for (page = 0; page < PAGES; page++)
-		if (mdb_claim_of(&r->dst, page) == MIGDB_CLAIM_DONE &&
+		/* one that left the set is the VMM's to send, built or not */
+		if (mdb_claim_of(&r->dst, page) == MIGDB_CLAIM_DONE && mdb_bit(&r->src, page) &&
 		    memcmp(r->src_ram + page * MDB_PAGE, r->dst_ram + page * MDB_PAGE, MDB_PAGE))
 			return -EILSEQ;
 	rc = mdb_complete(&r->dst, &missing);
