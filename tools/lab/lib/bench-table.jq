@@ -17,12 +17,12 @@ def limit: if . == 0 then "none" else "\(mb) MB/s" end;
 "Medians; a spread of more than 5 % over the runs is \"inconclusive\".  Times of an emulated host are for comparison within a run.",
 "",
 (if (.harvest | length) > 0 then
-	"Harvest: ns per dirtied page, from the log to a list of pages (1 vCPU, stopped; pages at random places; fastest round of each run; load up to \(.harvest | map(.load) | max))",
-	"  guest MiB  dirtied  way                          ns/page   log  list",
-	(.harvest | sort_by([.pages, .mem_mib, .mode])[] |
-		"  \(.mem_mib | lpad(9))  \(.pages | lpad(7))  \({ring: "MIGDB_HARVEST + _DEQUEUE", bitmap: "KVM_GET_DIRTY_LOG + scan", reap: "ring by the VMM + scan"}[.mode] | pad(25))  \(.ns_per_page.median | round | lpad(9)) \(.log_ns_per_page | round | lpad(5)) \(.find_ns_per_page | round | lpad(5))   \(.ns_per_page | spread) (\(.ns_per_page.runs) runs)"),
+	"Harvest: ns per dirtied page, from the log to a list of pages (1 vCPU, stopped; fastest round of each run; load up to \(.harvest | map(.load) | max))",
+	"  guest MiB  dirtied  per 2 MiB  way                          ns/page   log  list",
+	(.harvest | sort_by([-.cluster, .pages, .mem_mib, .mode])[] |
+		"  \(.mem_mib | lpad(9))  \(.pages | lpad(7))  \(if .cluster == 0 then "random" else .cluster end | lpad(9))  \({ring: "MIGDB_HARVEST + _DEQUEUE", bitmap: "KVM_GET_DIRTY_LOG + scan", reap: "ring by the VMM + scan"}[.mode] | pad(25))  \(.ns_per_page.median | round | lpad(9)) \(.log_ns_per_page | round | lpad(5)) \(.find_ns_per_page | round | lpad(5))   \(.ns_per_page | spread) (\(.ns_per_page.runs) runs)"),
 	(.harvest_flat[] | select(.mode != "reap") |
-		"  \(if .mode == "ring" then "migdb" else "KVM_GET_DIRTY_LOG" end), \(.pages) pages: dearest/cheapest size \(.max_over_min * 100 | round / 100)\(if .mode == "ring" then "; wish (flat within 15 %): \(.within_15_pct | wish)" else "" end)\(if .conclusive then "" else " (inconclusive)" end)"),
+		"  \(if .mode == "ring" then "migdb" else "KVM_GET_DIRTY_LOG" end), \(.pages) pages\(if .cluster == 0 then " at random places" else "" end): dearest/cheapest size \(.max_over_min * 100 | round / 100)\(if .mode == "ring" and .cluster > 0 then "; wish (flat within 15 %): \(.within_15_pct | wish)" else "" end)\(if .conclusive then "" else " (inconclusive)" end)"),
 	""
 else empty end),
 (if (.fetch | length) > 0 then

@@ -17,8 +17,8 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 
 . as $all
 | (map(select(.bench == "machine"))[0] + (map(select(.bench == "end"))[0] // {}) | del(.bench)) as $machine
-| (map(select(.bench == "harvest")) | group_by([.pages, .mode, .mem_mib]) | map({
-	mode: .[0].mode, mem_mib: .[0].mem_mib, pages: .[0].pages,
+| (map(select(.bench == "harvest")) | group_by([.pages, .cluster, .mode, .mem_mib]) | map({
+	mode: .[0].mode, mem_mib: .[0].mem_mib, pages: .[0].pages, cluster: .[0].cluster,
 	load: (map(.load) | max), ns_per_page: (map(.ns_per_page) | stat),
 	log_ns_per_page: (map(.log_ns_per_page) | median),
 	find_ns_per_page: (map(.find_ns_per_page) | median)})) as $harvest
@@ -55,9 +55,9 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 	| . + {wish_32_bytes_met: (.source_bytes_per_page <= 32 and .dest_bytes_per_page <= 32)})) as $memory
 | {machine: $machine,
    harvest: $harvest,
-   harvest_flat: ($harvest | group_by([.pages, .mode]) | map(select(length > 1)
+   harvest_flat: ($harvest | group_by([.pages, .cluster, .mode]) | map(select(length > 1)
 	| map(.ns_per_page.median) as $m
-	| {mode: .[0].mode, pages: .[0].pages, max_over_min: (($m | max) / ($m | min)),
+	| {mode: .[0].mode, pages: .[0].pages, cluster: .[0].cluster, max_over_min: (($m | max) / ($m | min)),
 	   within_15_pct: (($m | max) <= ($m | min) * 1.15),
 	   conclusive: (map(.ns_per_page) | all_conclusive)})),
    fetch: $fetch,

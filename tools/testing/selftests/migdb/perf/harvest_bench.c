@@ -2,8 +2,8 @@
 /*
  * What it costs to learn which pages a guest has written to, per page.
  *
- * A guest of --mem MiB writes to --pages of its pages, spread at random over all
- * of its memory, the same ones each round, and stops.  Then the log is read:
+ * A guest of --mem MiB writes to --pages of its pages, spread over all of its
+ * memory (--cluster), the same ones each round, and stops.  Then the log is read:
  *
  *	ring	MIGDB_HARVEST, then MIGDB_DEQUEUE until nothing is left
  *	bitmap	KVM_GET_DIRTY_LOG, then a scan of the bitmap for its set bits
@@ -25,7 +25,8 @@
 #include "perf.h"
 #include "vm.h"
 
-#define MAX_PAGES	32768
+#define MAX_PAGES	32768	/* the list of them ends below the first area */
+#define AREA_PAGES	512	/* of a page table of the host */
 #define MAX_RUNS	1024
 #define WARM_ROUNDS	2	/* pages, page tables, accessed bits come into being */
 
@@ -63,7 +64,7 @@ asm(".section .rodata\n"
 struct bench {
 	enum mode mode;
 	u64 mem_mib;
-	u64 nr_dirty;
+	u64 nr_dirty, cluster;
 	u32 rounds;
 	struct vm vm;
 	struct mdb mdb;
@@ -113,27 +114,60 @@ static void wait_guest(struct bench *b)
 			perf_die("sem_wait", errno);
 }
 
-/* A random choice of pages without repetition, in random order. */
+/* Swaps a random one of the last @n of @page to the front. */
+static void pick(u32 *page, u64 n, u64 seed)
+{
+	u64 k = perf_mix(n, seed) % n;
+	u32 t = page[0];
+
+	page[0] = page[k];
+	page[k] = t;
+}
+
+/*
+ * Distinct pages in random order.  --cluster N: N of each of some areas of 2 MiB
+ * that lie evenly over memory, so that the host's page tables are as dense with
+ * dirtied pages in a large guest as in a small one.  0: anywhere.
+ */
+static void choose(struct bench *b, u32 *page, u64 first)
+{
+	u64 n = b->vm.nr_pages - first, areas = b->vm.nr_pages / AREA_PAGES - 1, i, k, from;
+	u32 area[AREA_PAGES];
+
+	if (!b->cluster) {
+		for (i = 0; i < n; i++)
+			page[i] = first + i;
+		for (i = 0; i < b->nr_dirty; i++)
+			pick(page + i, n - i, 1);
+		return;
+	}
+	for (i = 0; i < b->nr_dirty; i += b->cluster) {
+		from = (1 + i / b->cluster * areas * b->cluster / b->nr_dirty) * AREA_PAGES;
+		for (k = 0; k < AREA_PAGES; k++)
+			area[k] = from + k;
+		for (k = 0; k < b->cluster; k++) {
+			pick(area + k, AREA_PAGES - k, from);
+			page[i + k] = area[k];
+		}
+	}
+	for (i = 0; i < b->nr_dirty; i++)
+		pick(page + i, b->nr_dirty - i, 2);
+}
+
 static void make_list(struct bench *b)
 {
 	u64 list_gpa = GUEST_DATA_GPA, list_bytes = (b->nr_dirty * 8 + MDB_PAGE - 1) & -MDB_PAGE;
-	u64 first = (list_gpa + list_bytes) / MDB_PAGE, n = b->vm.nr_pages - first, i, k, t;
 	struct guest_job *job = (void *)(b->vm.ram + GUEST_CPU_GPA(0));
-	u32 *page = malloc(n * sizeof(*page));
+	u32 *page = malloc(b->vm.nr_pages * sizeof(*page));
+	u64 i;
 
-	if (!page || b->nr_dirty > n)
+	if (!page)
 		perf_die("list of pages", ENOMEM);
-	for (i = 0; i < n; i++)
-		page[i] = first + i;
+	choose(b, page, (list_gpa + list_bytes) / MDB_PAGE);
 	b->list = (void *)(b->vm.ram + list_gpa);
-	for (i = 0; i < b->nr_dirty; i++) {
-		k = i + perf_mix(i, b->mem_mib) % (n - i);
-		t = page[i];
-		page[i] = page[k];
-		page[k] = t;
+	for (i = 0; i < b->nr_dirty; i++)
 		/* not always the same word of a page: cache sets */
 		b->list[i] = page[i] * MDB_PAGE + i * 64 % MDB_PAGE;
-	}
 	free(page);
 	*job = (struct guest_job){ .count = b->nr_dirty, .list_gpa = list_gpa };
 }
@@ -280,7 +314,7 @@ static void parse(int argc, char **argv, struct bench *b)
 {
 	static const struct option options[] = {
 		{ "mode", 1, NULL, 'o' }, { "mem", 1, NULL, 'm' }, { "pages", 1, NULL, 'p' },
-		{ "rounds", 1, NULL, 'r' }, {}
+		{ "cluster", 1, NULL, 'c' }, { "rounds", 1, NULL, 'r' }, {}
 	};
 	int opt, i;
 
@@ -300,6 +334,9 @@ static void parse(int argc, char **argv, struct bench *b)
 		case 'p':
 			b->nr_dirty = perf_number(optarg);
 			break;
+		case 'c':
+			b->cluster = perf_number(optarg);
+			break;
 		case 'r':
 			b->rounds = perf_number(optarg);
 			break;
@@ -309,8 +346,10 @@ static void parse(int argc, char **argv, struct bench *b)
 	}
 	if (optind != argc || b->mem_mib < 64 || b->mem_mib > GUEST_MAX_GIB * 1024ULL ||
 	    !b->nr_dirty || b->nr_dirty > MAX_PAGES || b->nr_dirty > b->mem_mib * 128 ||
+	    b->cluster > AREA_PAGES || (b->cluster && (b->nr_dirty % b->cluster ||
+	    b->nr_dirty / b->cluster >= b->mem_mib / 2)) ||
 	    !b->rounds || b->rounds > 1000) {
-		fprintf(stderr, "usage: harvest_bench [--mode ring|bitmap|reap] [--mem MIB] [--pages N] [--rounds N]\n");
+		fprintf(stderr, "usage: harvest_bench [--mode ring|bitmap|reap] [--mem MIB] [--pages N] [--cluster N] [--rounds N]\n");
 		exit(1);
 	}
 }
@@ -330,9 +369,9 @@ int main(int argc, char **argv)
 		if (!i || s.log_ns + s.find_ns < best.log_ns + best.find_ns)
 			best = s;
 	}
-	printf("{\"bench\":\"harvest\",\"mode\":\"%s\",\"mem_mib\":%llu,\"pages\":%llu,\"rounds\":%u,\"log_ns_per_page\":%.1f,\"find_ns_per_page\":%.1f,\"ns_per_page\":%.1f}\n",
+	printf("{\"bench\":\"harvest\",\"mode\":\"%s\",\"mem_mib\":%llu,\"pages\":%llu,\"cluster\":%llu,\"rounds\":%u,\"log_ns_per_page\":%.1f,\"find_ns_per_page\":%.1f,\"ns_per_page\":%.1f}\n",
 	       mode_names[b.mode], (unsigned long long)b.mem_mib, (unsigned long long)b.nr_dirty,
-	       b.rounds, (double)best.log_ns / b.nr_dirty, (double)best.find_ns / b.nr_dirty,
+	       (unsigned long long)b.cluster, b.rounds, (double)best.log_ns / b.nr_dirty, (double)best.find_ns / b.nr_dirty,
 	       (double)(best.log_ns + best.find_ns) / b.nr_dirty);
 	/* The vCPU's thread waits for another job; the process takes it along. */
 	if (b.mode == MODE_RING)
