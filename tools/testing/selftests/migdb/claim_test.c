@@ -31,14 +31,6 @@ FIXTURE_TEARDOWN(claim)
 		rig_exit(&self->r);
 }
 
-#define FINISH()							\
-	do {								\
-		u64 bad_;						\
-		int rc_ = rig_finish(&self->r, &bad_);			\
-		ASSERT_EQ(0, rc_) TH_LOG("%s, page %llu", strerror(-rc_),\
-					 (unsigned long long)bad_);	\
-	} while (0)
-
 TEST_F(claim, all_pages_are_built)
 {
 	struct rig *r = &self->r;

@@ -123,14 +123,6 @@ static int dm_make(FIXTURE_DATA(fetch) *f, const char *table)
 		ASSERT_OK(rig_snapshot(&self->r));			\
 	} while (0)
 
-#define FINISH()							\
-	do {								\
-		u64 bad_;						\
-		int rc_ = rig_finish(&self->r, &bad_);			\
-		ASSERT_EQ(0, rc_) TH_LOG("%s, page %llu", strerror(-rc_),\
-					 (unsigned long long)bad_);	\
-	} while (0)
-
 TEST_F(fetch, dm_linear)
 {
 	DM("0 8192 linear LOOP 0");

@@ -89,4 +89,13 @@ void rig_deliver_rest(struct rig *r);
 int rig_finish(struct rig *r, u64 *bad_page);
 int rig_compare(struct rig *r, u64 *bad_page);
 
+/* For tests whose fixture has a rig r: finishes, or fails with the page that differs. */
+#define FINISH()							\
+	do {								\
+		u64 bad_;						\
+		int rc_ = rig_finish(&self->r, &bad_);			\
+		ASSERT_EQ(0, rc_) TH_LOG("%s, page %llu", strerror(-rc_),\
+					 (unsigned long long)bad_);	\
+	} while (0)
+
 #endif /* RIG_H */
