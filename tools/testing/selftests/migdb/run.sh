@@ -79,9 +79,15 @@ for t; do
 		continue
 	fi
 	echo "# ${t}_test"
-	"$dir/${t}_test" >"$log" 2>&1
-	status=$?
-	grep -v -E '^#  +(RUN|OK) ' "$log" | sed 's/^/    /'
+	# Line by line: a run that is cut off shows where it was.
+	{ "$dir/${t}_test" 2>&1; echo $? >"$log.status"; } | tee "$log" |
+		while IFS= read -r line; do
+			case $line in
+			"#  "*RUN\ *|"#  "*OK\ *) ;;
+			*) echo "    $line" ;;
+			esac
+		done
+	status=$(cat "$log.status")
 	p=$(grep -c '^ok ' "$log")
 	s=$(grep -c '^ok .*# SKIP' "$log")
 	f=$(grep -c '^not ok ' "$log")
@@ -106,7 +112,7 @@ else
 	echo "not ok $suite kernel log"
 	failed=$((failed + 1))
 fi
-rm -f "$log"
+rm -f "$log" "$log.status"
 echo "# Totals: pass:$passed fail:$failed xfail:0 xpass:0 skip:$skipped error:0"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include "test_util.h"
 #include "vm.h"
 
@@ -45,6 +46,8 @@ static inline int refvmm_start(struct refvmm *v, const char *name, const char *o
 	if (v->pid)
 		return v->pid < 0 ? -errno : 0;
 	setpgid(0, 0);
+	/* A test that is ended by its timeout leaves no session to the next one. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fd = open(v->json, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	dup2(fd, 1);
 	fd = open(v->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);

@@ -20,7 +20,11 @@
 #include "refvmm.h"
 #include "siphash.h"
 
-struct held {			/* FAULT_LATE_RECORD */
+/* FAULT_LATE_RECORD: time for the reads that its records ask for. */
+#define HELD_PAUSE_US	200000
+#define HELD_PAUSES	10	/* not after each: the source waits for MSG_DRAINED */
+
+struct held {
 	struct held *next;
 	u32 bytes;
 	u8 data[];
@@ -154,6 +158,7 @@ static void hold(struct dest *d, const void *data, u32 bytes)
 static void release_held(struct dest *d)
 {
 	struct held *h;
+	u32 pauses = 0;
 	u64 page;
 
 	d->released = true;
@@ -161,7 +166,8 @@ static void release_held(struct dest *d)
 		d->held = h->next;
 		take_frames(d, h->data, h->bytes);
 		free(h);
-		usleep(200000);
+		if (pauses++ < HELD_PAUSES)
+			usleep(HELD_PAUSE_US);
 	}
 	for (page = 0; d->live && page < d->vm->nr_pages; page++)
 		if (d->unclaimed[page])
