@@ -21,7 +21,7 @@
 case "$(realpath "$0") ${1:-}" in
 */tests/*.sh\ -h|*/tests/*.sh\ --help)
 	sed -n '4,/^$/s/^# \?//p' "$0" | grep -v '^shellcheck '
-	say "It takes no arguments and prints KTAP; tools/lab/check runs all of them."
+	say "It prints KTAP; tools/lab/check runs all of them."
 	exit ;;
 esac
 
