@@ -119,7 +119,7 @@ TEST_F(table, unregistered_disk)
 	struct migdb_snapshot snap;
 	u32 disk, n = 0;
 
-	for (disk = 0; disk < MEM_HINT_MAX_DISKS; disk++)
+	for (disk = 0; disk <= MEM_HINT_DISK_MASK; disk++)
 		if (disk != RIG_GUEST_DISK) {
 			self->entries[100 + disk] = hint_entry(disk, 100 + disk);
 			n++;
