@@ -47,9 +47,10 @@ struct mhint_stats {
 
 void mhint_get_stats(struct mhint_stats *stats);
 
-/* disks.c; all but mhint_disk_find() are called under mhint_drain_lock */
+/* disks.c; all but mhint_disk_find() and _dev() are called under mhint_drain_lock */
 int mhint_disk_find(struct gendisk *disk, bool *known);
 bool mhint_disk_usable(u32 id);
+u32 mhint_disk_dev(u32 id);
 void mhint_disks_resolve(void);
 void mhint_disks_recheck(void);
 void mhint_disks_release(u32 id);

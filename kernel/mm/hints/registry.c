@@ -30,6 +30,7 @@
 #include "entry.h"
 #include "internal.h"
 #include "limits.h"
+#include "policy.h"
 #include "table.h"
 
 /*
@@ -326,6 +327,16 @@ int mhint_freeze(struct mem_hint_started *out)
 	drain_locked();
 	frozen = true;
 	table.generation++;
+	mutex_unlock(&mhint_drain_lock);
+
+	/*
+	 * From here the table is ours until mhint_thaw(): notes are put aside,
+	 * nobody else is let in to freeze, thaw or disable.
+	 */
+	if (mhint_policy_start(table.generation, table.nr_valid))
+		mhint_table_walk(&table, mhint_policy_leaf, NULL);
+
+	mutex_lock(&mhint_drain_lock);
 	publish();
 	out->generation = cpu_to_le64(table.generation);
 	out->nr_valid = cpu_to_le64(table.nr_valid);
@@ -343,6 +354,8 @@ void mhint_thaw(void)
 	struct mhint_chunk *c, *next;
 	u32 i;
 
+	if (mhint_policy_complete())
+		mhint_table_walk(&table, mhint_policy_reset_leaf, NULL);
 	mutex_lock(&mhint_drain_lock);
 	drain_locked();		/* in order: aside first */
 	frozen = false;
