@@ -14,10 +14,10 @@ usage() {
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
-	  --only NAME      pure_test, table_test, channel_test or policy_test
+	  --only NAME      pure_test, table_test, channel_test, policy_test or hintd_test
 	  --timeout N      give the guest so long (default 300)
 
-	MEM_HINTS_KO, MIGDB_HINTS: use these instead of building.
+	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	EOT
 }
 
@@ -35,7 +35,7 @@ done
 
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
-guest_tests=(table_test channel_test policy_test)
+guest_tests=(table_test channel_test policy_test hintd_test)
 
 build() {
 	kernel_ready
@@ -43,9 +43,10 @@ build() {
 		e2fsprogs fdisk cpio kmod qemu-system-x86
 	mkdir -p "$out/tests" "$out/bpf" "$out/tree/kernel/mm"
 	make -s -C "$src" KSRC="$KSRC" KDIR="$KDIR" O="$out/tests"
-	if [ -z "${MIGDB_HINTS:-}" ]; then
+	if [ -z "${MIGDB_HINTS:-}" ] || [ -z "${MIGDB_HINTD:-}" ]; then
 		make -s -C "$top/tools/migdb/bpf" KDIR="$KDIR" O="$out/bpf"
-		MIGDB_HINTS=$out/bpf/migdb-hints
+		MIGDB_HINTS=${MIGDB_HINTS:-$out/bpf/migdb-hints}
+		MIGDB_HINTD=${MIGDB_HINTD:-$out/bpf/migdb-hintd}
 	fi
 	if [ -z "${MEM_HINTS_KO:-}" ]; then
 		# A copy, so that nothing is built inside the source tree.
@@ -77,7 +78,9 @@ make_initramfs() {
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
-	cp "$out"/tests/{table_test,channel_test,policy_test,bench} "$root/bin/"
+	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
+	cp "$src/systemctl" "$root/bin/systemctl"
+	cp "$out"/tests/{table_test,channel_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
 	{
