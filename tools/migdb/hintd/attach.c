@@ -175,7 +175,24 @@ void hintd_attach(struct hintd *d)
 	say(LOG_INFO_, "attached");
 }
 
-/* Returns when the kernel has let go of the program, and so of the module. */
+/*
+ * Users of the module; 0: it can be unloaded.  A program that is gone keeps it
+ * until RCU frees it.
+ */
+unsigned long module_users(void)
+{
+	unsigned long users = 0;
+	FILE *f = fopen("/sys/module/mem_hints/refcnt", "re");
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%lu", &users) != 1)
+		users = 0;
+	fclose(f);
+	return users;
+}
+
+/* Returns when the program is not to be found any more. */
 void hintd_detach(struct hintd *d)
 {
 	struct bpf_prog_info info;

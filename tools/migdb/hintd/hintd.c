@@ -37,6 +37,7 @@ static const char usage[] =
 "3 no daemon runs, 4 it is not attached, 5 a disk or unit is not hinted.\n";
 
 #define RELEASE_SECONDS	60
+#define RELEASE_TRIES	400	/* 4 seconds for RCU */
 #define CONFIG_MAX	(1 << 20)
 
 static bool verbose, journal;
@@ -143,11 +144,19 @@ static time_t released_until;
 /* Let go; then wait for the module to go, and to come back. */
 static void release(struct hintd *d)
 {
+	unsigned long users;
+	int tries;
+
 	hintd_detach(d);
+	for (tries = 0; (users = module_users()) && tries < RELEASE_TRIES; tries++)
+		usleep(10000);
 	released_module = module_there();
 	released_until = now() + RELEASE_SECONDS;
 	d->state = HINTD_RELEASED;
-	snprintf(d->why, sizeof(d->why), "mem_hints can be unloaded for %d seconds", RELEASE_SECONDS);
+	if (users)
+		snprintf(d->why, sizeof(d->why), "mem_hints has %lu other users (a policy, a migration)", users);
+	else
+		snprintf(d->why, sizeof(d->why), "mem_hints can be unloaded for %d seconds", RELEASE_SECONDS);
 	say(LOG_NOTICE_, "released: %s", d->why);
 }
 

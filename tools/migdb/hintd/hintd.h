@@ -66,6 +66,7 @@ void wants_init(struct hintd *d);
 void wants_refresh(struct hintd *d);
 void hintd_attach(struct hintd *d);
 void hintd_detach(struct hintd *d);
+unsigned long module_users(void);
 
 /* units.c: @want->key and, if it is 0, @want->why */
 void group_look(struct hintd_want *want);

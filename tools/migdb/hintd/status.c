@@ -343,10 +343,13 @@ int status_release(const char *dir)
 	}
 	for (tries = 0; tries < 100; tries++) {
 		usleep(100000);
-		if (read_state(dir, &s) && !strcmp(s.state, "released")) {
-			puts("released");
+		if (!read_state(dir, &s) || strcmp(s.state, "released"))
+			continue;
+		puts("released");
+		if (!module_users())
 			return EXIT_SUCCESS;
-		}
+		say(LOG_WARNING_, "%s", s.why);
+		return EXIT_FAILURE;
 	}
 	say(LOG_ERR_, "the daemon has not let go within 10 s; it is %s", s.state);
 	return EXIT_FAILURE;
