@@ -2,10 +2,13 @@
 /*
  * For BPF programs that are a policy of memory hints; after vmlinux.h.  What
  * it means is said in include/linux/mem_hint_ops.h; fields are relocated to
- * those of the module that is loaded.
+ * those of the module that is loaded.  If mem_hints is built in, vmlinux.h has
+ * it all already: define MEM_HINT_OPS_IN_VMLINUX_H.
  */
 #ifndef MEM_HINT_OPS_BPF_H
 #define MEM_HINT_OPS_BPF_H
+
+#ifndef MEM_HINT_OPS_IN_VMLINUX_H
 
 #pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)
 
@@ -38,5 +41,7 @@ struct mem_hint_ops {
 	void (*complete)(const struct mem_hint_migration *migration);
 	char name[16];
 };
+
+#endif /* MEM_HINT_OPS_IN_VMLINUX_H */
 
 #endif
