@@ -43,6 +43,8 @@ struct mhint_stats {
 	u64 nr_valid;
 	u64 nr_frames;
 	u64 table_pages;	/* the root included */
+	u64 nr_stale;		/* entries cleared: the block was written elsewhere */
+	u64 index_bytes;
 };
 
 void mhint_get_stats(struct mhint_stats *stats);

@@ -77,6 +77,8 @@ STAT_ATTR(nr_noted, stats.counts.noted);
 STAT_ATTR(nr_dropped, stats.counts.dropped);
 STAT_ATTR(nr_misaligned, stats.counts.misaligned);
 STAT_ATTR(nr_frames_valid, stats.nr_valid);
+STAT_ATTR(nr_stale, stats.nr_stale);
+STAT_ATTR(index_bytes, stats.index_bytes);
 STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
 
 static ssize_t policy_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -121,7 +123,9 @@ static struct attribute *mhint_attrs[] = {
 	&nr_dropped_attr.attr,
 	&nr_misaligned_attr.attr,
 	&nr_frames_valid_attr.attr,
+	&nr_stale_attr.attr,
 	&table_bytes_attr.attr,
+	&index_bytes_attr.attr,
 	&policy_attr.attr,
 	&policy_state_attr.attr,
 	&policy_runs_attr.attr,
