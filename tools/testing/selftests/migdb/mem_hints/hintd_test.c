@@ -83,7 +83,7 @@ static bool status_becomes(int want, const char *text)
 {
 	int tries, status = -1;
 
-	for (tries = 0; tries < 150; tries++) {
+	for (tries = 0; tries < 400; tries++) {
 		status = hintd_run("--status", last, sizeof(last));
 		if (status == want && strstr(last, text))
 			return true;

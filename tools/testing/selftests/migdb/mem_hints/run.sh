@@ -15,13 +15,13 @@ usage() {
 
 	  --bench          also print what noting costs (not a test)
 	  --only NAME      pure_test, table_test, channel_test, policy_test or hintd_test
-	  --timeout N      give the guest so long (default 300)
+	  --timeout N      give the guest so long (default 900)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	EOT
 }
 
-bench=0 only='' timeout=300
+bench=0 only='' timeout=900
 while [ $# -gt 0 ]; do
 	case $1 in
 	--bench) bench=1 ;;
