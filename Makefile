@@ -16,7 +16,7 @@ help:
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
 	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
-	@echo '  make tools           migdb-hints, the loader of the BPF program: build/tools'
+	@echo '  make tools           migdb-hintd and migdb-hints, which load the BPF program: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local'
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'

@@ -114,6 +114,12 @@ bool mhint_disk_usable(u32 id)
 	return slots[id].state == MHINT_DISK_KNOWN;
 }
 
+/* For who only wants to tell disks from each other: the slot may be given up. */
+u32 mhint_disk_dev(u32 id)
+{
+	return READ_ONCE(slots[id].devt);
+}
+
 /* The text of a sysfs attribute that the driver gave its disk, or -ENOENT. */
 static ssize_t disk_attr_text(struct gendisk *disk, const char *name, char *page)
 {

@@ -43,13 +43,16 @@ struct mhint_stats {
 	u64 nr_valid;
 	u64 nr_frames;
 	u64 table_pages;	/* the root included */
+	u64 nr_stale;		/* entries cleared: the block was written elsewhere */
+	u64 index_bytes;
 };
 
 void mhint_get_stats(struct mhint_stats *stats);
 
-/* disks.c; all but mhint_disk_find() are called under mhint_drain_lock */
+/* disks.c; all but mhint_disk_find() and _dev() are called under mhint_drain_lock */
 int mhint_disk_find(struct gendisk *disk, bool *known);
 bool mhint_disk_usable(u32 id);
+u32 mhint_disk_dev(u32 id);
 void mhint_disks_resolve(void);
 void mhint_disks_recheck(void);
 void mhint_disks_release(u32 id);

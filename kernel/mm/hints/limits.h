@@ -39,6 +39,13 @@
  */
 #define MHINT_LISTEN_BACKLOG		128
 
+/*
+ * What a BPF policy may use of a migration's time: so much in any case, and so
+ * much for each run that it decides on.
+ */
+#define MHINT_POLICY_SLACK_US		20000
+#define MHINT_POLICY_RUN_NS		2000
+
 /* Ports below need CAP_NET_BIND_SERVICE; vsock has no public name for it. */
 #define MHINT_PRIVILEGED_PORTS		1024
 

@@ -11,6 +11,7 @@
 
 #include "internal.h"
 #include "limits.h"
+#include "policy.h"
 
 static unsigned int ring_notes = MHINT_RING_NOTES_DEFAULT;
 module_param(ring_notes, uint, 0444);
@@ -44,6 +45,9 @@ static int __init mhint_init(void)
 	err = mhint_channel_start(allow_local, privileged_peer);
 	if (err)
 		goto err_sysfs;
+	err = mhint_policy_init();
+	if (err)
+		goto err_channel;
 	/* Last: from here on programs may call in. */
 	err = mhint_kfunc_init();
 	if (err)

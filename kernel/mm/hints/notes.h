@@ -9,6 +9,16 @@
 #define MM_HINTS_NOTES_H
 
 #include <linux/types.h>
+#include <uapi/linux/mem_hints.h>
+
+/*
+ * In @entry of a note, where an entry has the generation.
+ * WRITTEN: the block was written, so no other frame holds its content any more.
+ * PARTIAL: a part of the block was; the frame's own entry is left as it is.
+ *	@frame is MHINT_NO_FRAME if it is not the same part of the frame.
+ */
+#define MHINT_NOTE_WRITTEN	((u64)1 << MEM_HINT_GEN_SHIFT)
+#define MHINT_NOTE_PARTIAL	((u64)2 << MEM_HINT_GEN_SHIFT)
 
 /* @entry: as from mhint_entry(); 0: the frame's content is not known. */
 struct mhint_note {

@@ -8,6 +8,10 @@
  * a drain period may be entered the wrong way round: the hint is then stale,
  * which the host finds out.
  *
+ * A write makes what other frames named the same block old; the index finds
+ * them (index.c).  It grows to what the memory at load needs; what is plugged
+ * in later shares it.
+ *
  * While frozen, notes are kept aside and entered at thaw.
  */
 #define pr_fmt(fmt) "mem_hints: " fmt
@@ -28,8 +32,10 @@
 #include <linux/workqueue.h>
 
 #include "entry.h"
+#include "index.h"
 #include "internal.h"
 #include "limits.h"
+#include "policy.h"
 #include "table.h"
 
 /*
@@ -63,6 +69,8 @@ static bool enabled;
 
 /* Under mhint_drain_lock; some are read without it for statistics. */
 static struct mhint_table table;
+static struct mhint_index by_block;
+static u64 nr_stale;
 static u64 lost;		/* notes that found no memory or no slot */
 static bool frozen;
 static LIST_HEAD(pending);
@@ -189,13 +197,14 @@ void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
 
 static void enter(const struct mhint_note *note)
 {
-	int err;
+	u64 entry = note->entry;
 
-	if (note->entry && !mhint_disk_usable(mhint_entry_disk(note->entry)))
-		err = mhint_table_set(&table, note->frame, 0);
-	else
-		err = mhint_table_set(&table, note->frame, note->entry);
-	lost += err != 0;
+	if (entry && !mhint_disk_usable(mhint_entry_disk(entry))) {
+		if (entry & MHINT_NOTE_PARTIAL)
+			return;
+		entry = 0;
+	}
+	lost += mhint_enter(&by_block, note->frame, entry, &nr_stale) != 0;
 }
 
 static void put_aside(const struct mhint_note *note)
@@ -326,6 +335,16 @@ int mhint_freeze(struct mem_hint_started *out)
 	drain_locked();
 	frozen = true;
 	table.generation++;
+	mutex_unlock(&mhint_drain_lock);
+
+	/*
+	 * From here the table is ours until mhint_thaw(): notes are put aside,
+	 * nobody else is let in to freeze, thaw or disable.
+	 */
+	if (mhint_policy_start(table.generation, table.nr_valid))
+		mhint_table_walk(&table, mhint_policy_leaf, NULL);
+
+	mutex_lock(&mhint_drain_lock);
 	publish();
 	out->generation = cpu_to_le64(table.generation);
 	out->nr_valid = cpu_to_le64(table.nr_valid);
@@ -343,6 +362,8 @@ void mhint_thaw(void)
 	struct mhint_chunk *c, *next;
 	u32 i;
 
+	if (mhint_policy_complete())
+		mhint_table_walk(&table, mhint_policy_reset_leaf, NULL);
 	mutex_lock(&mhint_drain_lock);
 	drain_locked();		/* in order: aside first */
 	frozen = false;
@@ -381,6 +402,7 @@ int mhint_set_enabled(bool on)
 	if (!on) {
 		synchronize_rcu();	/* nobody appends any more */
 		drain_locked();
+		mhint_index_clear(&by_block);
 		mhint_table_clear(&table);
 	}
 	publish();
@@ -457,6 +479,8 @@ void mhint_get_stats(struct mhint_stats *stats)
 	stats->nr_valid = table.nr_valid;
 	stats->nr_frames = table.nr_frames;
 	stats->table_pages = table.nr_pages + 1;
+	stats->nr_stale = nr_stale;
+	stats->index_bytes = by_block.nr_bytes;
 	mutex_unlock(&mhint_drain_lock);
 }
 
@@ -498,6 +522,8 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 {
 	struct mem_hint_root *root;
 	u64 end, present;
+	void ***index_top;
+	u32 index_pages;
 	int err;
 
 	BUILD_BUG_ON(PAGE_SIZE != MEM_HINT_FRAME_SIZE);
@@ -509,21 +535,31 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 	err = alloc_rings(ring_notes);
 	if (err)
 		goto err_rings;
-	drain_wq = alloc_workqueue("mem_hints", WQ_UNBOUND, 1);
-	if (!drain_wq) {
+	memory_size(&end, &present);
+	index_pages = mhint_index_max_pages(present);
+	index_top = kvcalloc(mhint_index_top_slots(index_pages),
+			     sizeof(*index_top), GFP_KERNEL);
+	if (!index_top) {
 		err = -ENOMEM;
 		goto err_rings;
 	}
+	drain_wq = alloc_workqueue("mem_hints", WQ_UNBOUND, 1);
+	if (!drain_wq) {
+		err = -ENOMEM;
+		goto err_index;
+	}
 
 	/* Three levels at least, so that hotplugged memory finds its place. */
-	memory_size(&end, &present);
 	mhint_table_init(&table, root, &table_ops, NULL,
 			 max(3U, mhint_table_levels(end)));
+	mhint_index_init(&by_block, &table, index_top, index_pages);
 	update_limits();
 	enabled = true;
 	publish();
 	return 0;
 
+err_index:
+	kvfree(index_top);
 err_rings:
 	free_rings();
 	free_page((unsigned long)root);
@@ -535,6 +571,8 @@ void mhint_registry_exit(void)
 {
 	cancel_delayed_work_sync(&drain_work);
 	destroy_workqueue(drain_wq);
+	mhint_index_clear(&by_block);
+	kvfree(by_block.top);
 	mhint_table_clear(&table);
 	free_page((unsigned long)table.root);
 	free_rings();

@@ -8,6 +8,7 @@
 #include <linux/sysfs.h>
 
 #include "internal.h"
+#include "policy.h"
 
 static ssize_t root_gpa_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
@@ -76,7 +77,41 @@ STAT_ATTR(nr_noted, stats.counts.noted);
 STAT_ATTR(nr_dropped, stats.counts.dropped);
 STAT_ATTR(nr_misaligned, stats.counts.misaligned);
 STAT_ATTR(nr_frames_valid, stats.nr_valid);
+STAT_ATTR(nr_stale, stats.nr_stale);
+STAT_ATTR(index_bytes, stats.index_bytes);
 STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
+
+static ssize_t policy_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	return mhint_policy_show_name(buf);
+}
+
+static struct kobj_attribute policy_attr = __ATTR_RO(policy);
+
+static ssize_t policy_state_show(struct kobject *kobj,
+				 struct kobj_attribute *attr, char *buf)
+{
+	return mhint_policy_show_state(buf);
+}
+
+static struct kobj_attribute policy_state_attr = __ATTR_RO(policy_state);
+
+#define POLICY_ATTR(name, expr)						\
+static ssize_t name##_show(struct kobject *kobj,			\
+			   struct kobj_attribute *attr, char *buf)	\
+{									\
+	struct mhint_policy_stats stats;				\
+									\
+	mhint_policy_get_stats(&stats);					\
+	return sysfs_emit(buf, "%llu\n", expr);			\
+}									\
+static struct kobj_attribute name##_attr = __ATTR_RO(name)
+
+POLICY_ATTR(policy_runs, stats.nr_runs);
+POLICY_ATTR(policy_ns, stats.ns);
+POLICY_ATTR(policy_max_ns, stats.max_ns);
+POLICY_ATTR(policy_nr_expelled, stats.nr_expelled);
 
 static struct attribute *mhint_attrs[] = {
 	&root_gpa_attr.attr,
@@ -88,7 +123,15 @@ static struct attribute *mhint_attrs[] = {
 	&nr_dropped_attr.attr,
 	&nr_misaligned_attr.attr,
 	&nr_frames_valid_attr.attr,
+	&nr_stale_attr.attr,
 	&table_bytes_attr.attr,
+	&index_bytes_attr.attr,
+	&policy_attr.attr,
+	&policy_state_attr.attr,
+	&policy_runs_attr.attr,
+	&policy_ns_attr.attr,
+	&policy_max_ns_attr.attr,
+	&policy_nr_expelled_attr.attr,
 	NULL
 };
 

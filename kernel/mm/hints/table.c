@@ -217,6 +217,49 @@ u64 mhint_table_purge_disk(struct mhint_table *t, u32 disk)
 	return nr;
 }
 
+static int walk(struct mhint_table *t, u64 gpa, u32 level, u64 frame,
+		int (*leaf)(void *ctx, u64 leaf_frame, __le64 *slots), void *ctx)
+{
+	__le64 *page = t->ops->at(t->ctx, gpa);
+	int ret = 0;
+	u32 i;
+
+	if (!level) {
+		ret = leaf(ctx, frame, page);
+		if (t->ops->relax)
+			t->ops->relax(t->ctx);
+		return ret;
+	}
+	for (i = 0; !ret && i < MEM_HINT_SLOTS; i++) {
+		u64 v = le64_to_cpu(page[i]);
+
+		if (v)
+			ret = walk(t, v, level - 1, frame +
+				   ((u64)i << (MEM_HINT_LEVEL_BITS * level)),
+				   leaf, ctx);
+	}
+	return ret;
+}
+
+/**
+ * mhint_table_walk - show all leaf pages, in the order of their frames
+ * @t: the table
+ * @leaf: gets the frame of the page's first entry, and the page; it may change
+ *	entries, but not whether they are valid; what it returns ends the walk
+ *	if it is not 0
+ * @ctx: passed to @leaf
+ *
+ * Return: 0, or what @leaf returned.
+ */
+int mhint_table_walk(struct mhint_table *t,
+		     int (*leaf)(void *ctx, u64 leaf_frame, __le64 *slots),
+		     void *ctx)
+{
+	u64 gpa = le64_to_cpu(t->root->table);
+
+	return gpa ? walk(t, gpa, t->levels - 1, 0, leaf, ctx) : 0;
+}
+
 static void free_pages_below(struct mhint_table *t, u64 gpa, u32 level)
 {
 	__le64 *page = t->ops->at(t->ctx, gpa);

@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -22,8 +20,9 @@
 
 #include "migdb_hints.h"
 #include "migdb_hints.skel.h"
+#include "program.h"
 
-#define SYSFS "/sys/kernel/mm/hints/"
+#define SYSFS MEM_HINTS_SYSFS
 
 static const char usage[] =
 "Usage: migdb-hints [options]          attach, and stay until SIGTERM\n"
@@ -66,67 +65,6 @@ static int print_libbpf(enum libbpf_print_level level, const char *fmt,
 
 /* ---- status --------------------------------------------------------------- */
 
-/* An fd of our program, whoever loaded it; -1: there is none. */
-static int find_program(struct bpf_prog_info *info)
-{
-	__u32 id = 0;
-
-	while (!bpf_prog_get_next_id(id, &id)) {
-		__u32 len = sizeof(*info);
-		int fd = bpf_prog_get_fd_by_id(id);
-
-		if (fd < 0)
-			continue;
-		memset(info, 0, sizeof(*info));
-		if (!bpf_obj_get_info_by_fd(fd, info, &len) &&
-		    info->type == BPF_PROG_TYPE_TRACING &&
-		    !strcmp(info->name, MIGDB_HINTS_PROG))
-			return fd;
-		close(fd);
-	}
-	return -1;
-}
-
-/* The counts map is found among the maps that the program uses. */
-static int sum_counts(int prog_fd, struct migdb_hints_counts *sum)
-{
-	struct migdb_hints_counts *per_cpu;
-	struct bpf_prog_info info = {};
-	int n = libbpf_num_possible_cpus();
-	__u32 len = sizeof(info), ids[8], zero = 0, i;
-	int err = -ENOENT;
-
-	memset(sum, 0, sizeof(*sum));
-	info.nr_map_ids = ARRAY_SIZE(ids);
-	info.map_ids = (__u64)(unsigned long)ids;
-	if (n < 1 || bpf_obj_get_info_by_fd(prog_fd, &info, &len))
-		return -errno;
-	per_cpu = calloc(n, sizeof(*per_cpu));
-	if (!per_cpu)
-		return -ENOMEM;
-	for (i = 0; i < info.nr_map_ids && err; i++) {
-		struct bpf_map_info map = {};
-		__u32 map_len = sizeof(map);
-		int c, fd = bpf_map_get_fd_by_id(ids[i]);
-
-		if (fd < 0)
-			continue;
-		if (!bpf_obj_get_info_by_fd(fd, &map, &map_len) &&
-		    map.type == BPF_MAP_TYPE_PERCPU_ARRAY &&
-		    map.value_size == sizeof(*sum))
-			err = bpf_map_lookup_elem(fd, &zero, per_cpu);
-		for (c = 0; !err && c < n; c++) {
-			sum->requests += per_cpu[c].requests;
-			sum->frames += per_cpu[c].frames;
-			sum->others += per_cpu[c].others;
-			sum->errors += per_cpu[c].errors;
-		}
-		close(fd);
-	}
-	free(per_cpu);
-	return err;
-}
-
 static void print_sysfs(const char *name)
 {
 	char path[PATH_MAX], line[256];
@@ -147,9 +85,9 @@ static void print_program(int fd, const struct bpf_prog_info *info)
 
 	printf("program %u\n", info->id);
 	printf("misses %llu\n", (unsigned long long)info->recursion_misses);
-	if (!sum_counts(fd, &sum))
-		printf("requests %llu\nframes %llu\nothers %llu\nerrors %llu\n",
-		       sum.requests, sum.frames, sum.others, sum.errors);
+	if (!program_counts(fd, &sum))
+		printf("requests %llu\nframes %llu\nothers %llu\nerrors %llu\nfiltered %llu\n",
+		       sum.requests, sum.frames, sum.others, sum.errors, sum.filtered);
 	if (info->run_cnt)
 		printf("runs_timed %llu\nns_per_run %llu\n",
 		       (unsigned long long)info->run_cnt,
@@ -170,7 +108,7 @@ static int status(void)
 		return fail("mem_hints.ko is not loaded (no " SYSFS ")");
 	for (i = 0; i < ARRAY_SIZE(files); i++)
 		print_sysfs(files[i]);
-	fd = find_program(&info);
+	fd = program_find(&info);
 	if (fd < 0) {
 		printf("program none\n");
 		return 3;
@@ -181,22 +119,6 @@ static int status(void)
 }
 
 /* ---- attach --------------------------------------------------------------- */
-
-/* Device number of a whole disk, as the kernel has it; 0 if it is none. */
-static __u32 disk_number(const char *name)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "%s%s", *name == '/' ? "" : "/dev/", name);
-	if (stat(path, &st) || !S_ISBLK(st.st_mode))
-		return 0;
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue",
-		 major(st.st_rdev), minor(st.st_rdev));
-	if (access(path, F_OK))
-		return 0;
-	return major(st.st_rdev) << 20 | minor(st.st_rdev);
-}
 
 static int want_disks(struct migdb_hints_bpf *skel, const __u32 *disks, int nr)
 {
@@ -219,21 +141,6 @@ static int write_pid(const char *path)
 	return fclose(f) ? -errno : 0;
 }
 
-/* A program that was detached just now is still there for a moment. */
-static bool wait_for_none(struct bpf_prog_info *info)
-{
-	int tries, fd;
-
-	for (tries = 0; tries < 40; tries++) {
-		fd = find_program(info);
-		if (fd < 0)
-			return false;
-		close(fd);
-		usleep(50000);
-	}
-	return true;
-}
-
 static int run(const __u32 *disks, int nr_disks, bool background, bool timed,
 	       const char *pidfile)
 {
@@ -244,7 +151,7 @@ static int run(const __u32 *disks, int nr_disks, bool background, bool timed,
 
 	if (access(SYSFS, F_OK))
 		return fail("mem_hints.ko is not loaded (no " SYSFS ")");
-	if (wait_for_none(&info))
+	if (!program_gone(&info))
 		return fail("already attached (program %u): one is enough", info.id);
 	skel = migdb_hints_bpf__open();
 	if (!skel)
@@ -286,7 +193,7 @@ static int run(const __u32 *disks, int nr_disks, bool background, bool timed,
 	}
 	sigwait(&set, &sig);
 
-	fd = find_program(&info);
+	fd = program_find(&info);
 	if (fd >= 0) {
 		print_program(fd, &info);
 		close(fd);

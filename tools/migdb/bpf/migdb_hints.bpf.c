@@ -11,6 +11,7 @@ extern int bpf_mhint_note_rq(struct request *rq, unsigned int nr_bytes,
 
 /* Set by the loader before it loads. */
 const volatile bool all_disks = true;
+const volatile bool all_cgroups = true;
 
 /* Device numbers as the kernel has them: major << 20 | minor. */
 struct {
@@ -19,6 +20,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8);
 } wanted_disks SEC(".maps");
+
+/* Ids as bpf_get_current_cgroup_id() has them: inode numbers in cgroup2. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MIGDB_HINTS_MAX_CGROUPS);
+	__type(key, __u64);
+	__type(value, __u8);
+} wanted_cgroups SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -38,6 +47,32 @@ static bool disk_wanted(struct request *rq)
 	return bpf_map_lookup_elem(&wanted_disks, &dev);
 }
 
+/*
+ * The cgroup that the I/O is charged to, which is the nearest one that has the
+ * io controller, or one above it.  Requests of two cgroups are never merged.
+ */
+static bool cgroup_wanted(struct request *rq)
+{
+	struct cgroup_subsys_state *css;
+	struct blkcg_gq *blkg;
+	__u64 id;
+	int i;
+
+	if (!rq->bio)
+		return false;
+	blkg = rq->bio->bi_blkg;
+	if (!blkg)
+		return false;
+	css = &blkg->blkcg->css;
+	for (i = 0; i < MIGDB_HINTS_CGROUP_LEVELS && css; i++) {
+		id = css->cgroup->kn->id;
+		if (bpf_map_lookup_elem(&wanted_cgroups, &id))
+			return true;
+		css = css->parent;
+	}
+	return false;
+}
+
 SEC("tp_btf/block_rq_complete")
 int BPF_PROG(mhint_rq_done, struct request *rq, blk_status_t error,
 	     unsigned int nr_bytes)
@@ -53,8 +88,11 @@ int BPF_PROG(mhint_rq_done, struct request *rq, blk_status_t error,
 		counts->errors++;
 		return 0;
 	}
-	if (!all_disks && !disk_wanted(rq))
+	if ((!all_disks && !disk_wanted(rq)) ||
+	    (!all_cgroups && !cgroup_wanted(rq))) {
+		counts->filtered++;
 		return 0;
+	}
 
 	frames = bpf_mhint_note_rq(rq, nr_bytes, 0);
 	if (frames < 0) {

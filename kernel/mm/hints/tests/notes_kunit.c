@@ -4,6 +4,7 @@
 
 #include "../entry.h"
 #include "../ident.h"
+#include "../index.h"
 #include "../notes.h"
 
 #define BUF_NOTES 16
@@ -48,7 +49,8 @@ static void one_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, s.counts.noted, 1);
 	KUNIT_EXPECT_EQ(test, s.counts.misaligned, 0);
 	note(&s, 80, 0x5000, 4096, true, false);
-	expect_note(test, &s, 0, 5, mhint_entry(3, 0, 10));
+	KUNIT_EXPECT_EQ(test, s.buf.nr, 1);
+	expect_note(test, &s, 0, 5, mhint_entry(3, 0, 10) | MHINT_NOTE_WRITTEN);
 }
 
 static void many_pages(struct kunit *test)
@@ -72,9 +74,35 @@ static void odd_sector(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, s.buf.nr, 2);
 	expect_note(test, &s, 0, 5, 0);
 	expect_note(test, &s, 1, 6, 0);
+}
+
+static u64 partial(u64 block)
+{
+	return mhint_entry(3, 0, block) | MHINT_NOTE_WRITTEN | MHINT_NOTE_PARTIAL;
+}
+
+/* Blocks that are written in part are not what other pages hold any more. */
+static void odd_write(struct kunit *test)
+{
+	struct sink s;
+
 	note(&s, 81, 0x5000, 8192, true, false);
 	KUNIT_EXPECT_EQ(test, s.counts.misaligned, 2);
-	KUNIT_EXPECT_EQ(test, s.buf.nr, 0);
+	KUNIT_EXPECT_EQ(test, s.counts.noted, 0);
+	KUNIT_EXPECT_EQ(test, s.buf.nr, 4);
+	expect_note(test, &s, 0, MHINT_NO_FRAME, partial(10));
+	expect_note(test, &s, 1, MHINT_NO_FRAME, partial(11));
+	expect_note(test, &s, 2, MHINT_NO_FRAME, partial(11));
+	expect_note(test, &s, 3, MHINT_NO_FRAME, partial(12));
+	/* The same part of page and block. */
+	note(&s, 81, 0x5200, 512, true, false);
+	KUNIT_EXPECT_EQ(test, s.buf.nr, 1);
+	expect_note(test, &s, 0, 5, partial(10));
+	/* The end of one and the beginning of the next. */
+	note(&s, 87, 0x5e00, 1024, true, false);
+	KUNIT_EXPECT_EQ(test, s.buf.nr, 2);
+	expect_note(test, &s, 0, 5, partial(10));
+	expect_note(test, &s, 1, 6, partial(11));
 }
 
 static void odd_memory(struct kunit *test)
@@ -193,6 +221,7 @@ static struct kunit_case notes_cases[] = {
 	KUNIT_CASE(one_page),
 	KUNIT_CASE(many_pages),
 	KUNIT_CASE(odd_sector),
+	KUNIT_CASE(odd_write),
 	KUNIT_CASE(odd_memory),
 	KUNIT_CASE(whole_in_the_middle),
 	KUNIT_CASE(unknown_disk),

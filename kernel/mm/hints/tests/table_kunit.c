@@ -236,6 +236,46 @@ static void usable_after_clear(struct kunit *test)
 	mhint_table_clear(&f->t);
 }
 
+struct seen {
+	u64 frames[8];
+	u32 nr, stop_at;
+};
+
+static int see_leaf(void *ctx, u64 leaf_frame, __le64 *slots)
+{
+	struct seen *s = ctx;
+
+	s->frames[s->nr++] = leaf_frame;
+	slots[0] ^= cpu_to_le64(1);
+	return s->nr == s->stop_at ? -EINTR : 0;
+}
+
+/* Every leaf once, in order, with the frame that its first entry is of. */
+static void walk_leaves(struct kunit *test)
+{
+	struct fake *f = fake_table(test, 3, 1ULL << 27);
+	const u64 middle = (1 << 18) + 1024;
+	struct seen s = {};
+
+	KUNIT_EXPECT_EQ(test, mhint_table_walk(&f->t, see_leaf, &s), 0);
+	KUNIT_EXPECT_EQ(test, s.nr, 0);
+	KUNIT_ASSERT_EQ(test, mhint_table_set(&f->t, (1ULL << 27) - 1, mhint_entry(1, 0, 8)), 0);
+	KUNIT_ASSERT_EQ(test, mhint_table_set(&f->t, 512, mhint_entry(1, 0, 6)), 0);
+	KUNIT_ASSERT_EQ(test, mhint_table_set(&f->t, middle + 3, mhint_entry(1, 0, 4)), 0);
+	KUNIT_EXPECT_EQ(test, mhint_table_walk(&f->t, see_leaf, &s), 0);
+	KUNIT_ASSERT_EQ(test, s.nr, 3);
+	KUNIT_EXPECT_EQ(test, s.frames[0], 512);
+	KUNIT_EXPECT_EQ(test, s.frames[1], middle);
+	KUNIT_EXPECT_EQ(test, s.frames[2], (1ULL << 27) - 512);
+	KUNIT_EXPECT_EQ(test, mhint_entry_block(mhint_table_get(&f->t, 512)), 7);
+	memset(&s, 0, sizeof(s));
+	s.stop_at = 2;
+	KUNIT_EXPECT_EQ(test, mhint_table_walk(&f->t, see_leaf, &s), -EINTR);
+	KUNIT_EXPECT_EQ(test, s.nr, 2);
+	mhint_table_clear(&f->t);
+	KUNIT_EXPECT_EQ(test, f->out, 0);
+}
+
 static struct kunit_case table_cases[] = {
 	KUNIT_CASE(entry_fields),
 	KUNIT_CASE(entry_bits),
@@ -248,6 +288,7 @@ static struct kunit_case table_cases[] = {
 	KUNIT_CASE(limits_only_grow),
 	KUNIT_CASE(purge_disk),
 	KUNIT_CASE(usable_after_clear),
+	KUNIT_CASE(walk_leaves),
 	{}
 };
 

@@ -13,6 +13,7 @@
 
 #include "entry.h"
 #include "ident.h"
+#include "index.h"
 #include "notes.h"
 #include "proto.h"
 #include "table.h"
@@ -140,6 +141,30 @@ static bool test_table_nomem(void)
 
 /* ---- notes ---------------------------------------------------------------- */
 
+/* Notes of a page that is written to blocks that it does not cover. */
+static u32 partial_notes(struct mhint_buf *buf, u32 n, const struct mhint_io *io,
+			 u64 at, u64 phys, u64 pos, u32 len)
+{
+	u64 from = at > phys ? at : phys;
+	u64 to = at + 4096 < phys + len ? at + 4096 : phys + len;
+	u64 block = (pos + from - phys) >> 12, last = (pos + to - phys - 1) >> 12;
+	bool in_place = !((pos - phys) & 4095);
+
+	if (!io->known)
+		return n;
+	for (; block <= last; block++) {
+		if (block > MEM_HINT_BLOCK_MASK)
+			continue;
+		if (n < buf->size &&
+		    (buf->notes[n].frame != (in_place ? at >> 12 : MHINT_NO_FRAME) ||
+		     buf->notes[n].entry != (mhint_entry(io->disk, 0, block) |
+					     MHINT_NOTE_WRITTEN | MHINT_NOTE_PARTIAL)))
+			return ~0U;	/* no count is that */
+		n++;
+	}
+	return n;
+}
+
 /* Random spans against one byte of model per byte of transfer. */
 static bool test_notes_model(void)
 {
@@ -167,11 +192,15 @@ static bool test_notes_model(void)
 
 			if (io.known && full && !(p & 4095)) {
 				want = mhint_entry(io.disk, 0, p >> 12);
+				if (!io.read)
+					want |= MHINT_NOTE_WRITTEN;
 				whole++;
 			} else {
 				odd += io.known;
-				if (!io.read)
+				if (!io.read) {
+					n = partial_notes(&buf, n, &io, at, phys, pos, len);
 					continue;
+				}
 			}
 			if (n < buf.size) {
 				CHECK(notes[n].frame == at >> 12 && notes[n].entry == want);

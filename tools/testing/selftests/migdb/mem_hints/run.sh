@@ -14,14 +14,14 @@ usage() {
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
-	  --only NAME      pure_test, table_test or channel_test
-	  --timeout N      give the guest so long (default 300)
+	  --only NAME      pure_test, table_test, channel_test, policy_test or hintd_test
+	  --timeout N      give the guest so long (default 900)
 
-	MEM_HINTS_KO, MIGDB_HINTS: use these instead of building.
+	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	EOT
 }
 
-bench=0 only='' timeout=300
+bench=0 only='' timeout=900
 while [ $# -gt 0 ]; do
 	case $1 in
 	--bench) bench=1 ;;
@@ -35,16 +35,18 @@ done
 
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
+guest_tests=(table_test channel_test policy_test hintd_test)
 
 build() {
 	kernel_ready
 	install_packages clang libbpf-dev libelf-dev zlib1g-dev bpftool busybox-static \
 		e2fsprogs fdisk cpio kmod qemu-system-x86
 	mkdir -p "$out/tests" "$out/bpf" "$out/tree/kernel/mm"
-	make -s -C "$src" KSRC="$KSRC" O="$out/tests"
-	if [ -z "${MIGDB_HINTS:-}" ]; then
+	make -s -C "$src" KSRC="$KSRC" KDIR="$KDIR" O="$out/tests"
+	if [ -z "${MIGDB_HINTS:-}" ] || [ -z "${MIGDB_HINTD:-}" ]; then
 		make -s -C "$top/tools/migdb/bpf" KDIR="$KDIR" O="$out/bpf"
-		MIGDB_HINTS=$out/bpf/migdb-hints
+		MIGDB_HINTS=${MIGDB_HINTS:-$out/bpf/migdb-hints}
+		MIGDB_HINTD=${MIGDB_HINTD:-$out/bpf/migdb-hintd}
 	fi
 	if [ -z "${MEM_HINTS_KO:-}" ]; then
 		# A copy, so that nothing is built inside the source tree.
@@ -76,7 +78,10 @@ make_initramfs() {
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
-	cp "$out"/tests/{table_test,channel_test,bench} "$root/bin/"
+	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
+	cp "$src/systemctl" "$root/bin/systemctl"
+	cp "$out"/tests/{table_test,channel_test,policy_test,hintd_test,bench} "$root/bin/"
+	cp "$out"/tests/*.bpf.o "$root/lib/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
 	{
 		cat <<-'EOT'
@@ -94,7 +99,7 @@ make_initramfs() {
 		done
 		mount -t ext4 /dev/vda1 /mnt
 		EOT
-		for t in table_test channel_test; do
+		for t in "${guest_tests[@]}"; do
 			[ -n "$only" ] && [ "$only" != "$t" ] && continue
 			printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
 		done
@@ -157,7 +162,7 @@ make_disks
 step "booting the guest"
 boot
 tr -d '\r' <"$out/console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
-for t in table_test channel_test; do
+for t in "${guest_tests[@]}"; do
 	[ -n "$only" ] && [ "$only" != "$t" ] && continue
 	grep -q "^# end $t 0" "$out/console" || failed=1
 done

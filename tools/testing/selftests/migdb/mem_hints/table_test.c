@@ -207,6 +207,48 @@ static bool test_misaligned_write(void)
 	return true;
 }
 
+/* A block that is written from one page is not what another page holds. */
+static bool test_written_elsewhere(void)
+{
+	char *a = locked_pages(1), *b = locked_pages(1), *c = locked_pages(1);
+	uint64_t stale = hints_u64("nr_stale");
+
+	CHECK(pread(vda, a, PAGE, 6100 * PAGE) == PAGE);
+	CHECK(pread(vda, b, PAGE, 6100 * PAGE) == PAGE);
+	CHECK(settle());
+	CHECK(entry_is(a, disk_id("vda"), 6100) && entry_is(b, disk_id("vda"), 6100));
+	CHECK(hints_u64("nr_stale") == stale);
+	memset(c, 0x33, PAGE);
+	CHECK(pwrite(vda, c, PAGE, 6100 * PAGE) == PAGE);
+	CHECK(settle());
+	CHECK(table_entry(frame_of(a)) == 0 && table_entry(frame_of(b)) == 0);
+	CHECK(entry_is(c, disk_id("vda"), 6100));
+	CHECK(hints_u64("nr_stale") == stale + 2);
+	CHECK(pwrite(vda, c, PAGE, 6100 * PAGE) == PAGE);
+	CHECK(settle());
+	CHECK(hints_u64("nr_stale") == stale + 2);
+	CHECK(hints_u64("index_bytes") >= 2 * PAGE);
+	return true;
+}
+
+/* A sector of it is enough, unless it comes from the same place of the page. */
+static bool test_partly_written(void)
+{
+	char *a = locked_pages(1), *b = locked_pages(1);
+	uint64_t stale = hints_u64("nr_stale");
+
+	CHECK(pread(vda, a, PAGE, 6200 * PAGE) == PAGE);
+	CHECK(pwrite(vda, a + 1024, 512, 6200 * PAGE + 1024) == 512);
+	CHECK(settle());
+	CHECK(entry_is(a, disk_id("vda"), 6200));
+	CHECK(hints_u64("nr_stale") == stale);
+	CHECK(pwrite(vda, b, 512, 6200 * PAGE + 1024) == 512);
+	CHECK(settle());
+	CHECK(table_entry(frame_of(a)) == 0);
+	CHECK(hints_u64("nr_stale") == stale + 1);
+	return true;
+}
+
 /* Whole pages of a transfer that begins and ends in the middle of pages. */
 static bool test_partly_aligned(void)
 {
@@ -501,6 +543,7 @@ static bool test_disable(void)
 
 	CHECK(!hints_write("enabled", "0"));
 	CHECK(hints_u64("table_bytes") == PAGE);
+	CHECK(hints_u64("index_bytes") == 0);
 	CHECK(table_root(&root));
 	CHECK(le64toh(root.flags) == MEM_HINT_ROOT_DISABLED && !root.table);
 	noted = hints_u64("nr_noted");
@@ -577,6 +620,8 @@ static const struct test tests[] = {
 	{ "misaligned sector is counted and clears", test_misaligned_sector },
 	{ "misaligned memory is counted and clears", test_misaligned_memory },
 	{ "misaligned write is counted and leaves the entry", test_misaligned_write },
+	{ "a block written from one page is old in others", test_written_elsewhere },
+	{ "a block written in part is old in others", test_partly_written },
 	{ "whole pages inside a misaligned transfer", test_partly_aligned },
 	{ "buffered read: the page cache is hinted", test_buffered_read },
 	{ "writeback: the page cache is hinted", test_writeback },
