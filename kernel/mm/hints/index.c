@@ -30,9 +30,16 @@ static u64 key_of(u64 entry)
 			MEM_HINT_BLOCK_MASK);
 }
 
+/* What is discardable holds no block, whatever is in the field. */
+static bool has_block(u64 entry)
+{
+	return mhint_entry_valid(entry) &&
+	       mhint_entry_class(entry) != MEM_HINT_CLASS_DISCARDABLE;
+}
+
 static bool names(u64 entry, u64 key)
 {
-	return mhint_entry_valid(entry) && key_of(entry) == key;
+	return has_block(entry) && key_of(entry) == key;
 }
 
 static u64 hash(u64 x)
@@ -130,7 +137,7 @@ static bool sweep(struct mhint_index *ix, struct mhint_bucket *page, u64 h)
 				continue;
 			entry = entry_of(ix, b->frame[i]);
 			of = hash(key_of(entry));
-			if (mhint_entry_valid(entry) && tag_of(of) == b->tag[i] &&
+			if (has_block(entry) && tag_of(of) == b->tag[i] &&
 			    (bucket_of(page, of, 0) == b || bucket_of(page, of, 1) == b))
 				continue;
 			free_slot(ix, b, i);
@@ -167,11 +174,11 @@ static void split(struct mhint_index *ix, u32 from, u32 to)
 				continue;
 			entry = entry_of(ix, frame);
 			h = hash(key_of(entry));
-			if (mhint_entry_valid(entry) && tag_of(h) == old[b].tag[i] &&
+			if (has_block(entry) && tag_of(h) == old[b].tag[i] &&
 			    page_of(ix, h) == from)
 				continue;
 			free_slot(ix, &old[b], i);
-			if (mhint_entry_valid(entry) && page_of(ix, h) == to)
+			if (has_block(entry) && page_of(ix, h) == to)
 				put(ix, new, h, frame);
 		}
 	}
@@ -379,9 +386,9 @@ int mhint_enter(struct mhint_index *ix, u64 frame, u64 note, u64 *nr_stale)
 	err = mhint_table_set(ix->table, frame, note);
 	if (err)
 		return err;
-	if (mhint_entry_valid(old) && !(note && names(old, key_of(note))))
+	if (has_block(old) && !names(note, key_of(old)))
 		mhint_index_del(ix, frame, old);
-	if (note)
+	if (has_block(note))
 		mhint_index_add(ix, frame, note);
 	return 0;
 }

@@ -175,6 +175,27 @@ static void partly_written(struct kunit *test)
 	drop(test, f);
 }
 
+/* Discardable pages hold no block: writing block 0 does not concern them. */
+static void discardable(struct kunit *test)
+{
+	struct fake *f = fake_index(test);
+	u64 entry = mhint_entry(0, MEM_HINT_CLASS_DISCARDABLE, 0);
+
+	KUNIT_EXPECT_EQ(test, mhint_enter(&f->ix, 10, entry, &f->stale), 0);
+	rd(test, f, 11, 0, 0);
+	KUNIT_EXPECT_EQ(test, mhint_enter(&f->ix, 11, entry, &f->stale), 0);
+	KUNIT_EXPECT_EQ(test, f->ix.nr, 0);
+	wr(test, f, 20, 0, 0);
+	KUNIT_EXPECT_EQ(test, f->stale, 0);
+	KUNIT_EXPECT_EQ(test, f->t.nr_valid, 3);
+	rd(test, f, 10, 0, 0);
+	wr(test, f, 20, 0, 0);
+	KUNIT_EXPECT_EQ(test, f->stale, 1);
+	KUNIT_EXPECT_EQ(test, mhint_entry_class(mhint_table_get(&f->t, 11)),
+			MEM_HINT_CLASS_DISCARDABLE);
+	drop(test, f);
+}
+
 static u64 rnd(u64 *state)
 {
 	*state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -324,6 +345,7 @@ static struct kunit_case index_cases[] = {
 	KUNIT_CASE(written_elsewhere),
 	KUNIT_CASE(moved_on),
 	KUNIT_CASE(partly_written),
+	KUNIT_CASE(discardable),
 	KUNIT_CASE(model),
 	KUNIT_CASE(grows),
 	KUNIT_CASE(sweeps),
