@@ -35,6 +35,11 @@
 
 #define MHINT_LISTEN_BACKLOG		8
 
+/* What a process may say: files, ranges bound or of a class, pools. */
+#define MHINT_MAX_FILES			16384
+#define MHINT_MAX_SPANS			16384
+#define MHINT_MAX_POOLS			64
+
 /* Ports below need CAP_NET_BIND_SERVICE; vsock has no public name for it. */
 #define MHINT_PRIVILEGED_PORTS		1024
 

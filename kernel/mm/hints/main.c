@@ -7,8 +7,10 @@
 #define pr_fmt(fmt) "mem_hints: " fmt
 
 #include <linux/minmax.h>
+#include <linux/mem_hints.h>
 #include <linux/module.h>
 
+#include "call.h"
 #include "internal.h"
 #include "limits.h"
 
@@ -28,6 +30,11 @@ static bool privileged_peer;
 module_param(privileged_peer, bool, 0444);
 MODULE_PARM_DESC(privileged_peer, "take channel connections from ports below 1024 of the host only");
 
+static const struct mem_hints_entry entry = {
+	.owner	= THIS_MODULE,
+	.call	= mhint_syscall,
+};
+
 static int __init mhint_init(void)
 {
 	int err;
@@ -44,14 +51,20 @@ static int __init mhint_init(void)
 	err = mhint_channel_start(allow_local, privileged_peer);
 	if (err)
 		goto err_sysfs;
+	err = mhint_device_init();
+	if (err)
+		goto err_channel;
 	/* Last: from here on programs may call in. */
 	err = mhint_kfunc_init();
 	if (err)
-		goto err_channel;
+		goto err_device;
+	mem_hints_register(&entry);
 	if (allow_local)
 		pr_warn("allow_local is set: any process of this guest can use the channel\n");
 	return 0;
 
+err_device:
+	mhint_device_exit();
 err_channel:
 	mhint_channel_stop();
 err_sysfs:
@@ -62,11 +75,13 @@ err_registry:
 }
 
 /*
- * Not reached while a program that calls us is loaded or a migration is under
- * way: both hold a reference.
+ * Not reached while a program that calls us is loaded, the device is open or a
+ * migration is under way: all hold a reference.
  */
 static void __exit mhint_exit(void)
 {
+	mem_hints_unregister();
+	mhint_device_exit();
 	mhint_channel_stop();
 	mhint_sysfs_exit();
 	mhint_registry_exit();

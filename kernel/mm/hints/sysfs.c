@@ -7,6 +7,8 @@
 #include <linux/module.h>
 #include <linux/sysfs.h>
 
+#include <asm/unistd.h>
+
 #include "internal.h"
 
 static ssize_t root_gpa_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -61,6 +63,20 @@ static ssize_t abi_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 static struct kobj_attribute abi_attr = __ATTR_RO(abi);
 
+/* There where there is a mem_hint() system call to this module. */
+#if defined(CONFIG_MEM_HINTS_SYSCALL) && defined(__NR_mem_hint)
+static ssize_t syscall_nr_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", __NR_mem_hint);
+}
+
+static struct kobj_attribute syscall_nr_attr = __ATTR_RO(syscall_nr);
+#define SYSCALL_NR_ATTR	(&syscall_nr_attr.attr)
+#else
+#define SYSCALL_NR_ATTR	NULL
+#endif
+
 #define STAT_ATTR(name, expr)						\
 static ssize_t name##_show(struct kobject *kobj,			\
 			   struct kobj_attribute *attr, char *buf)	\
@@ -89,6 +105,7 @@ static struct attribute *mhint_attrs[] = {
 	&nr_misaligned_attr.attr,
 	&nr_frames_valid_attr.attr,
 	&table_bytes_attr.attr,
+	SYSCALL_NR_ATTR,	/* last: may be the end */
 	NULL
 };
 
