@@ -59,6 +59,7 @@ void mhint_table_limit(struct mhint_table *t, u64 nr_frames, u64 max_pages);
 int mhint_table_set(struct mhint_table *t, u64 frame, u64 entry);
 u64 mhint_table_get(struct mhint_table *t, u64 frame);
 u64 mhint_table_purge_disk(struct mhint_table *t, u32 disk);
+u64 mhint_table_purge_class(struct mhint_table *t, u32 class);
 int mhint_table_walk(struct mhint_table *t,
 		     int (*leaf)(void *ctx, u64 leaf_frame, __le64 *slots),
 		     void *ctx);
