@@ -17,8 +17,7 @@ typedef __u32 __le32;
 typedef __u64 __le64;
 
 #define __aligned(n) __attribute__((aligned(n)))
-#ifndef __aligned_u64
-#define __aligned_u64 __u64 __aligned(8)
-#endif
+
+#define __aligned_u64 __u64 __attribute__((aligned(8)))
 
 #endif
