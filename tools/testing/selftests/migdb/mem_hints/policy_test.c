@@ -530,7 +530,10 @@ static int come_and_go(int seconds)
 
 	if (!policy_load(&p, "good") || !policy_load(&q, "all_hot"))
 		return 1;
-	for (; time(NULL) < end || (rounds < 10 && time(NULL) < end + 60); rounds++) {
+	/* longer where the emulation gets little of the machine */
+	for (; time(NULL) < end ||
+	     ((rounds < 10 || !p.seen->decides || !q.seen->decides) && time(NULL) < end + 120);
+	     rounds++) {
 		if (policy_attach(&p))
 			return 2;
 		usleep(rounds % 7 * 1000);
