@@ -20,6 +20,11 @@ scene_build() {
 		make -C "$TOP/tools/migdb/bpf" KDIR="$KDIR" O="$SCENE/bpf"
 }
 
+# Nested guests under emulation end by themselves now and then.
+scene_why() {
+	! vm_died db a || say "the guest has ended before any move"
+}
+
 scene_up() {
 	local variant=$2 disks payload=() h qemu=()
 	SCENE=$1
@@ -52,8 +57,8 @@ scene_up() {
 	fi
 	step "booting the database VM"
 	vm_start db a "${qemu[@]}"
-	vm_wait_db db || { vm_console db a >&2; die "the database VM does not come up"; }
-	vm_ssh db test -e /sys/kernel/mm/hints/root_gpa || die "mem_hints is not loaded in the guest"
+	vm_wait_db db || { vm_console db a >&2; scene_why; die "the database VM does not come up"; }
+	vm_ssh db test -e /sys/kernel/mm/hints/root_gpa || { scene_why; die "mem_hints is not loaded in the guest"; }
 }
 
 field() { jq -r "$2" "$SCENE/$1.json"; }
