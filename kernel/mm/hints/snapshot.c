@@ -569,17 +569,18 @@ void mhint_snapshot_run(u64 classes)
 {
 	struct mhint_snapshot_stats stats = {};
 	u32 processes, files, pools;
+	unsigned long left;
 	struct walk *w;
 
 	mhint_processes_count(&processes, &files, &pools);
 	w = processes ? walk_start(classes) : NULL;
 	if (w) {
 		/* It looks at the clock itself; this is for when it is stuck. */
-		wait_for_completion_timeout(&w->done,
-					    msecs_to_jiffies(walk_ms) +
-					    MHINT_WALK_GRACE_MS * HZ / 1000);
+		left = wait_for_completion_timeout(&w->done,
+						   msecs_to_jiffies(walk_ms +
+								    MHINT_WALK_GRACE_MS));
 		mhint_enter_cancel(&w->cancelled);
-		if (completion_done(&w->done)) {
+		if (left) {
 			stats = w->stats;
 		} else {
 			stats.cut = true;
