@@ -152,12 +152,18 @@ static bool may_name(struct page *page)
 	return folio_test_swapbacked(folio) && !folio_test_ksm(folio);
 }
 
+/* Anonymous memory of one process.  A page mapped as a huge one says it once. */
 static bool may_discard(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
-	return !folio_test_hugetlb(folio) && folio_test_anon(folio) &&
-	       !folio_test_ksm(folio) && PageAnonExclusive(page);
+	if (folio_test_hugetlb(folio) || !folio_test_anon(folio) ||
+	    folio_test_ksm(folio))
+		return false;
+	if (PageAnonExclusive(page))
+		return true;
+	return folio_test_large(folio) && folio_entire_mapcount(folio) == 1 &&
+	       folio_mapcount(folio) == 1 && PageAnonExclusive(&folio->page);
 }
 
 /* Keep a reference of @page with the notes that are being collected. */

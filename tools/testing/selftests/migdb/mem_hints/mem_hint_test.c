@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -1158,6 +1159,38 @@ T(discard_taken_back)
 	EXPECT_TRUE(is_discardable(p + 12 * PAGE));
 	EXPECT_EQ(snapshot("discardable"), 10);
 	EXPECT_TRUE(complete(fd));
+}
+
+/* As one huge page where the kernel gives it, and after it was shared. */
+T(discard_huge)
+{
+	const size_t huge = 2UL << 20;
+	char *p = mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd, pfd[2];
+	pid_t child;
+
+	ASSERT_NE(p, MAP_FAILED);
+	p = (char *)(((uintptr_t)p + huge - 1) & -huge);
+	madvise(p, huge, MADV_HUGEPAGE);
+	memset(p, 1, huge);
+	TH_LOG("frames %s", frame_of(p + PAGE) == frame_of(p) + 1 &&
+	       !(frame_of(p) & 511) ? "of a huge page" : "of small pages");
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, huge), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 512);
+	EXPECT_TRUE(complete(fd));
+	ASSERT_EQ(pipe(pfd), 0);
+	child = fork();
+	if (!child) {
+		close(pfd[1]);
+		_exit(!wait_for_pipe(&pfd[0]));
+	}
+	ASSERT_TRUE(migrate(DISCARDABLE));
+	EXPECT_EQ(snapshot("discardable"), 0);
+	close(pfd[1]);
+	waitpid(child, NULL, 0);
 }
 
 /* A frame that may be dropped is nobody else's before the end. */
