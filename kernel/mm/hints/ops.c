@@ -23,7 +23,8 @@
 
 static int check_vma(struct vm_area_struct *vma, bool private_only)
 {
-	bool shared = vma->vm_flags & VM_SHARED;
+	/* VM_SHARED is not set where the file is open for reading only. */
+	bool shared = vma->vm_flags & VM_MAYSHARE;
 
 	if (vma->vm_flags & (VM_PFNMAP | VM_MIXEDMAP | VM_IO))
 		return -EOPNOTSUPP;

@@ -152,12 +152,18 @@ static bool may_name(struct page *page)
 	return folio_test_swapbacked(folio) && !folio_test_ksm(folio);
 }
 
+/* Anonymous memory of one process.  A page mapped as a huge one says it once. */
 static bool may_discard(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
-	return !folio_test_hugetlb(folio) && folio_test_anon(folio) &&
-	       !folio_test_ksm(folio) && PageAnonExclusive(page);
+	if (folio_test_hugetlb(folio) || !folio_test_anon(folio) ||
+	    folio_test_ksm(folio))
+		return false;
+	if (PageAnonExclusive(page))
+		return true;
+	return folio_test_large(folio) && folio_entire_mapcount(folio) == 1 &&
+	       folio_mapcount(folio) == 1 && PageAnonExclusive(&folio->page);
 }
 
 /* Keep a reference of @page with the notes that are being collected. */
@@ -569,17 +575,18 @@ void mhint_snapshot_run(u64 classes)
 {
 	struct mhint_snapshot_stats stats = {};
 	u32 processes, files, pools;
+	unsigned long left;
 	struct walk *w;
 
 	mhint_processes_count(&processes, &files, &pools);
 	w = processes ? walk_start(classes) : NULL;
 	if (w) {
 		/* It looks at the clock itself; this is for when it is stuck. */
-		wait_for_completion_timeout(&w->done,
-					    msecs_to_jiffies(walk_ms) +
-					    MHINT_WALK_GRACE_MS * HZ / 1000);
+		left = wait_for_completion_timeout(&w->done,
+						   msecs_to_jiffies(walk_ms +
+								    MHINT_WALK_GRACE_MS));
 		mhint_enter_cancel(&w->cancelled);
-		if (completion_done(&w->done)) {
+		if (left) {
 			stats = w->stats;
 		} else {
 			stats.cut = true;

@@ -14,7 +14,7 @@ usage() {
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
-	  --only NAME      pure_test, table_test, channel_test, policy_test or hintd_test
+	  --only NAME      pure_test, table_test, channel_test, mem_hint_test, policy_test or hintd_test
 	  --timeout N      give the guest so long (default 900)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
@@ -35,7 +35,7 @@ done
 
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
-guest_tests=(table_test channel_test policy_test hintd_test)
+guest_tests=(table_test channel_test mem_hint_test policy_test hintd_test)
 
 build() {
 	kernel_ready
@@ -80,7 +80,7 @@ make_initramfs() {
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
-	cp "$out"/tests/{table_test,channel_test,policy_test,hintd_test,bench} "$root/bin/"
+	cp "$out"/tests/{table_test,channel_test,mem_hint_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
 	{
@@ -101,7 +101,10 @@ make_initramfs() {
 		EOT
 		for t in "${guest_tests[@]}"; do
 			[ -n "$only" ] && [ "$only" != "$t" ] && continue
+			# the others load the module as they need it
+			[ $t != mem_hint_test ] || echo 'insmod /lib/mem_hints.ko allow_local=1 ready_ms=1000 walk_ms=4000'
 			printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
+			[ $t != mem_hint_test ] || echo 'rmmod mem_hints || echo "# kernel complained"'
 		done
 		[ "$bench" = 0 ] || printf 'bench\n'
 		cat <<-'EOT'
