@@ -516,6 +516,9 @@ TEST_F(abi, guest_table_arguments)
 	EXPECT_EQ(-EINVAL, call(m, MIGDB_SET_GUEST_TABLE, &s));
 	d[1].guest_disk = MIGDB_MAX_DISKS;
 	EXPECT_EQ(-EINVAL, call(m, MIGDB_SET_GUEST_TABLE, &s));
+	/* the last number that an entry of the table can name */
+	d[1].guest_disk = MEM_HINT_MAX_DISKS - 1;
+	EXPECT_EQ(0, call(m, MIGDB_SET_GUEST_TABLE, &s));
 	d[1].guest_disk = 2;
 	memset(d[1].identity, 0, sizeof(d[1].identity));
 	EXPECT_EQ(-EINVAL, call(m, MIGDB_SET_GUEST_TABLE, &s));
