@@ -56,7 +56,7 @@
 #define MIGDB_ABI_VERSION	1
 #define MIGDB_TYPE		0xBC
 #define MIGDB_PAGE_SHIFT	12
-#define MIGDB_MAX_DISKS		128	/* ids 0..127, as in the hint table */
+#define MIGDB_MAX_DISKS		127	/* ids 0..126, as in the hint table */
 #define MIGDB_IDENTITY_BYTES	64
 #define MIGDB_LABEL_BYTES	64
 #define MIGDB_UUID_BYTES	16
@@ -300,7 +300,8 @@ struct migdb_guest_disk {
  *
  * State IDLE, after MIGDB_SET_DISK.  Nothing that the guest says is trusted:
  * the table is read and checked by MIGDB_SNAPSHOT.  A guest disk that matches
- * none of the session's is ignored.  Errors: EINVAL also for @root_gpa not
+ * none of the session's is ignored, and so is the number 127, which the table has
+ * bits for and no disk should have.  Errors: EINVAL also for @root_gpa not
  * 4 KiB-aligned and a number given twice.
  */
 struct migdb_set_guest_table {

@@ -171,13 +171,20 @@ run_migrate() {
 	mkdir -p "$dir"
 	rm -f "$dir/$run".*
 	step "$run: reading the tables into the pool"
+	if vm_died "$name" "$from"; then
+		die "$run: there is no VM to move"
+	fi
 	run_warm "$name"
 	warm=$(run_warmth "$name")
 	if [ "$load" = ro ] && [ -s "$dir/content.ro" ]; then
 		cp "$dir/content.ro" "$dir/$run.content"
 	else
 		run_content "$name" "$load" >"$dir/$run.content" || die "$run: the tables cannot be read"
-		[ "$load" != ro ] || cp "$dir/$run.content" "$dir/content.ro"
+		# read-only runs share it, until a run writes
+		case $load in
+		ro) cp "$dir/$run.content" "$dir/content.ro" ;;
+		*) rm -f "$dir/content.ro" ;;
+		esac
 	fi
 	mapfile -t masks < <(vm_masks "$name")
 	mapfile -t caps < <(run_caps "$run")
@@ -191,6 +198,7 @@ run_migrate() {
 		run_clients_stop
 		say "$run: the migration failed: $(jq -r '.error // .source["error-desc"] // .status' "$dir/$run.migration")"
 		vm_console "$name" "$to" | tail -5 >&2
+		vm_died "$name" "$from" || true
 		return 1
 	fi
 	t0=$(date +%s%N)

@@ -58,7 +58,7 @@ static int on_entry(void *ctx, u64 gfn, u32 disk, u64 block, u32 class)
 
 	if (gfn < g->next_gfn || gfn < g->first || gfn >= g->end)
 		KUNIT_FAIL(g->test, "frame %llx out of order or range", (unsigned long long)gfn);
-	if (disk >= MEM_HINT_MAX_DISKS || block >= MIGDB_MAX_BLOCK || class > MEM_HINT_CLASS_HOT)
+	if (disk > MEM_HINT_DISK_MASK || block >= MIGDB_MAX_BLOCK || class > MEM_HINT_CLASS_HOT)
 		KUNIT_FAIL(g->test, "frame %llx: field out of range", (unsigned long long)gfn);
 	g->next_gfn = gfn + 1;
 	g->nr_entries++;
