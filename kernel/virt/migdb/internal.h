@@ -16,6 +16,7 @@
  *	    migdb_sessions_lock	list of sessions, host-wide counts
  *	lane.lock		one run of a fetch lane at a time
  *	dest.fill_sem		read: pages are being written; write: none is
+ *	source.dequeue_lock	runs on their way to user space
  *	source.set_lock, dest.lock	sets, queues, per-page state
  *	    KVM: kvm->srcu, slots_lock; mmap_lock (page faults)
  *	session.tx_lock		frames that wait for read(2)

@@ -30,6 +30,8 @@
 #define MIGDB_SET_BATCH_PAGES	80u
 /* Runs that one MIGDB_DEQUEUE returns at most. */
 #define MIGDB_DEQUEUE_RUNS	256u
+/* of them, taken per hold of the set lock; each has at most MIGDB_HARVEST_BATCH pages */
+#define MIGDB_DEQUEUE_HOLD_RUNS	16u
 /* Ring entries, and bits, per hold of the set lock; a harvest loops over such batches. */
 #define MIGDB_HARVEST_BATCH	4096u
 /* Frames waiting for the VMM's read(2), per session. */
@@ -37,6 +39,12 @@
 /* Runs of one frame: keeps a frame far below MIGDB_MAX_FRAME_BYTES. */
 #define MIGDB_RECORD_FRAME_PAGES 1536u
 #define MIGDB_LIST_FRAME_RUNS	2048u
+
+/*
+ * How often all lists of the destination together may name each page of ours: it
+ * builds a page, gives it back, and that is that.
+ */
+#define MIGDB_NAMED_TIMES	8u
 
 /* Fetch: one read, and reads in flight per lane (4 lanes: 64 deep). */
 #define MIGDB_IO_MAX_PAGES	128u
