@@ -15,4 +15,7 @@ struct digest {
  */
 struct digest siphash128(const u64 key[2], const void *data, size_t bytes);
 
+/* SipHash-2-4 as it is: 64 bits. */
+u64 siphash64(const u64 key[2], const void *data, size_t bytes);
+
 #endif /* SIPHASH_H */
