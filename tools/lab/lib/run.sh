@@ -177,7 +177,11 @@ run_migrate() {
 		cp "$dir/content.ro" "$dir/$run.content"
 	else
 		run_content "$name" "$load" >"$dir/$run.content" || die "$run: the tables cannot be read"
-		[ "$load" != ro ] || cp "$dir/$run.content" "$dir/content.ro"
+		# read-only runs share it, until a run writes
+		case $load in
+		ro) cp "$dir/$run.content" "$dir/content.ro" ;;
+		*) rm -f "$dir/content.ro" ;;
+		esac
 	fi
 	mapfile -t masks < <(vm_masks "$name")
 	mapfile -t caps < <(run_caps "$run")
