@@ -39,7 +39,9 @@ struct migdb_session *migdb_session_create(void)
 	INIT_LIST_HEAD(&s->node);
 	mutex_init(&s->lock);
 	mutex_init(&s->tx_lock);
+	mutex_init(&s->tx_read_lock);
 	mutex_init(&s->rx_lock);
+	mutex_init(&s->rx_write_lock);
 	mutex_init(&s->tx_fill_lock);
 	INIT_WORK(&s->ordinary_work, migdb_ordinary_work);
 	INIT_LIST_HEAD(&s->tx_frames);

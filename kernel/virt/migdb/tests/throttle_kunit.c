@@ -9,6 +9,17 @@
 #define MIB	BIT_ULL(20)
 #define SEC	1000000000ull
 
+/* Only if they may be used at once; the wait if not. */
+static u64 take(struct migdb_bucket *b, u64 bytes, u64 now)
+{
+	struct migdb_bucket try = *b;
+	u64 wait = migdb_bucket_reserve(&try, bytes, now);
+
+	if (!wait)
+		*b = try;
+	return wait;
+}
+
 static void throttle_no_limit(struct kunit *test)
 {
 	struct migdb_bucket b;
@@ -16,7 +27,7 @@ static void throttle_no_limit(struct kunit *test)
 
 	migdb_bucket_init(&b, 0, 100);
 	for (i = 0; i < 100; i++)
-		KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, U64_MAX, 0), 0ULL);
+		KUNIT_EXPECT_EQ(test, take(&b, U64_MAX, 0), 0ULL);
 }
 
 static void throttle_burst(struct kunit *test)
@@ -26,35 +37,21 @@ static void throttle_burst(struct kunit *test)
 
 	/* 100 ms worth */
 	migdb_bucket_init(&b, 100 * MIB, 0);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 10 * MIB, 0), 0ULL);
-	wait = migdb_bucket_take(&b, MIB, 0);
+	KUNIT_EXPECT_EQ(test, take(&b, 10 * MIB, 0), 0ULL);
+	wait = take(&b, MIB, 0);
 	KUNIT_EXPECT_EQ(test, wait, SEC / 100);
 	/* a refusal takes nothing */
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, 0), wait);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, 0), wait);
 	early = b;
-	KUNIT_EXPECT_NE(test, migdb_bucket_take(&early, MIB, wait - 1), 0ULL);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, wait), 0ULL);
+	KUNIT_EXPECT_NE(test, take(&early, MIB, wait - 1), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, wait), 0ULL);
 	/* credit does not grow beyond the burst */
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 10 * MIB, 1000 * SEC), 0ULL);
-	KUNIT_EXPECT_NE(test, migdb_bucket_take(&b, 1, 1000 * SEC), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, 10 * MIB, 1000 * SEC), 0ULL);
+	KUNIT_EXPECT_NE(test, take(&b, 1, 1000 * SEC), 0ULL);
 	/* at least 1 MiB, however slow */
 	migdb_bucket_init(&b, 1, 0);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, 0), 0ULL);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 1, 0), SEC);
-}
-
-static void throttle_debt(struct kunit *test)
-{
-	struct migdb_bucket b;
-
-	migdb_bucket_init(&b, 10 * MIB, 0);
-	/* larger than the burst: only when it is full, then the debt is paid off */
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 1, 0), 0ULL);
-	KUNIT_EXPECT_NE(test, migdb_bucket_take(&b, 5 * MIB, 0), 0ULL);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 5 * MIB, SEC), 0ULL);
-	KUNIT_EXPECT_EQ(test, b.tokens_bytes, -(s64)(4 * MIB));
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, SEC), SEC / 2);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, SEC + SEC / 2), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, 0), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, 1, 0), SEC);
 }
 
 static const u64 rates[] = {
@@ -84,10 +81,10 @@ static void throttle_wait_is_enough(struct kunit *test)
 	for (i = 0; i < 2000; i++) {
 		u64 bytes = 1 + test_rng_below(&rng, MIB), wait;
 
-		wait = migdb_bucket_take(&b, bytes, now);
+		wait = take(&b, bytes, now);
 		if (wait) {
 			now += wait;
-			KUNIT_ASSERT_EQ(test, migdb_bucket_take(&b, bytes, now), 0ULL);
+			KUNIT_ASSERT_EQ(test, take(&b, bytes, now), 0ULL);
 		}
 		total += bytes;
 		now += test_rng_below(&rng, 1000);
@@ -104,10 +101,10 @@ static void throttle_polling(struct kunit *test)
 	struct migdb_bucket b;
 
 	migdb_bucket_init(&b, 1000, 0);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, 0), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, 0), 0ULL);
 	/* a byte per millisecond, asked for every 7 us */
 	for (now = 0; now < SEC; now += 7000)
-		total += !migdb_bucket_take(&b, 1, now);
+		total += !take(&b, 1, now);
 	KUNIT_EXPECT_GE(test, total, 990ULL);
 	KUNIT_EXPECT_LE(test, total, 1000ULL);
 }
@@ -121,15 +118,15 @@ static void throttle_set_rate(struct kunit *test)
 	migdb_bucket_set_rate(&b, 50 * MIB, 0);
 	KUNIT_EXPECT_EQ(test, b.tokens_bytes, (s64)(5 * MIB));
 	/* what was earned until now was earned at the old rate */
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 5 * MIB, 0), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, 5 * MIB, 0), 0ULL);
 	migdb_bucket_set_rate(&b, 1000 * MIB, SEC / 50);
 	KUNIT_EXPECT_EQ(test, b.tokens_bytes, (s64)MIB);
 	/* off, and on again */
 	migdb_bucket_set_rate(&b, 0, SEC);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, 1000 * MIB, SEC), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, 1000 * MIB, SEC), 0ULL);
 	migdb_bucket_set_rate(&b, 10 * MIB, SEC);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, SEC), 0ULL);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, SEC), SEC / 10);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, SEC), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, SEC), SEC / 10);
 }
 
 static void throttle_clock_goes_back(struct kunit *test)
@@ -137,9 +134,9 @@ static void throttle_clock_goes_back(struct kunit *test)
 	struct migdb_bucket b;
 
 	migdb_bucket_init(&b, 10 * MIB, 5 * SEC);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, 5 * SEC), 0ULL);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, SEC), SEC / 10);
-	KUNIT_EXPECT_EQ(test, migdb_bucket_take(&b, MIB, 5 * SEC + SEC / 10), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, 5 * SEC), 0ULL);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, SEC), SEC / 10);
+	KUNIT_EXPECT_EQ(test, take(&b, MIB, 5 * SEC + SEC / 10), 0ULL);
 }
 
 /* The corners of every number: no overflow, no negative wait, no division by 0. */
@@ -155,13 +152,84 @@ static void throttle_extremes(struct kunit *test)
 
 			migdb_bucket_init(&b, rates[r], 0);
 			for (k = 0; k < ARRAY_SIZE(clock); k++) {
-				u64 wait = migdb_bucket_take(&b, bytes[i], clock[k]);
+				u64 wait = migdb_bucket_reserve(&b, bytes[i], clock[k]);
 				s64 burst = max(b.bytes_per_s / 10, MIB);
 
 				KUNIT_EXPECT_LE(test, b.tokens_bytes, burst);
-				KUNIT_EXPECT_GE(test, b.tokens_bytes, burst - (s64)(1ull << 62));
+				KUNIT_EXPECT_GE(test, b.tokens_bytes, -(s64)(1ull << 62));
 				if (!bytes[i] && b.tokens_bytes >= 0)
 					KUNIT_EXPECT_EQ(test, wait, 0ULL);
+			}
+		}
+	}
+}
+
+static void throttle_reserve(struct kunit *test)
+{
+	struct migdb_bucket b;
+
+	migdb_bucket_init(&b, 10 * MIB, 0);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_reserve(&b, MIB, 0), 0ULL);
+	/* taken for good, and in the order of asking */
+	KUNIT_EXPECT_EQ(test, migdb_bucket_reserve(&b, 5 * MIB, 0), SEC / 2);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_reserve(&b, 1, 0), SEC / 2 + 96);
+	KUNIT_EXPECT_EQ(test, b.tokens_bytes, -(s64)(5 * MIB) - 1);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_reserve(&b, MIB, SEC), 0ULL);
+	/* however much is asked for: a long wait, and no wrap */
+	while (b.tokens_bytes > -(s64)(1ull << 62))
+		KUNIT_EXPECT_GT(test, migdb_bucket_reserve(&b, U64_MAX, SEC), SEC);
+	KUNIT_EXPECT_GT(test, migdb_bucket_reserve(&b, U64_MAX, SEC), SEC);
+	KUNIT_EXPECT_EQ(test, b.tokens_bytes, -(s64)(1ull << 62));
+	migdb_bucket_init(&b, 0, 0);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_reserve(&b, U64_MAX, 0), 0ULL);
+
+	KUNIT_EXPECT_EQ(test, migdb_rate_share(0, 3), 0ULL);
+	KUNIT_EXPECT_EQ(test, migdb_rate_share(30, 3), 10ULL);
+	KUNIT_EXPECT_EQ(test, migdb_rate_share(30, 0), 30ULL);
+	KUNIT_EXPECT_EQ(test, migdb_rate_share(1, 16), 1ULL);
+}
+
+/*
+ * Two VMs under one limit, four lanes each: one with reads of 512 KiB, the other
+ * with reads of 4 KiB.  As in fetch.c, a lane holds one read that waits, looks
+ * again at the end of a jiffy, and then reads until the next one has to wait.
+ */
+#define SIM_JIFFY	4000000ull	/* HZ 250 */
+#define SIM_LANES	4
+
+static void throttle_two_vms(struct kunit *test)
+{
+	static const u64 limits[] = { 4 * MIB, 20 * MIB, 100 * MIB };
+	static const u64 reads[2][2] = { { 524288, 4096 }, { 4096, 524288 } };
+	struct migdb_bucket b[2];
+	u32 l, order, vm, lane;
+
+	for (l = 0; l < ARRAY_SIZE(limits); l++) {
+		for (order = 0; order < 2; order++) {
+			u64 due[2][SIM_LANES] = {}, got[2] = {}, now, share;
+			bool held[2][SIM_LANES] = {};
+
+			share = migdb_rate_share(limits[l], 2);
+			migdb_bucket_init(&b[0], share, 0);
+			migdb_bucket_init(&b[1], share, 0);
+			for (now = 0; now < 10 * SEC; now += SIM_JIFFY) {
+				for (vm = 0; vm < 2; vm++) {
+					for (lane = 0; lane < SIM_LANES; lane++) {
+						while (!held[vm][lane] || due[vm][lane] <= now) {
+							got[vm] += held[vm][lane] ? reads[order][vm] : 0;
+							held[vm][lane] = true;
+							due[vm][lane] = now +
+								migdb_bucket_reserve(&b[vm], reads[order][vm], now);
+						}
+					}
+				}
+			}
+			for (vm = 0; vm < 2; vm++) {
+				KUNIT_EXPECT_GE_MSG(test, got[vm], limits[l] * 9 / 2,
+						    "reads of %llu bytes, limit %llu",
+						    (unsigned long long)reads[order][vm],
+						    (unsigned long long)limits[l]);
+				KUNIT_EXPECT_LE(test, got[vm], limits[l] * 11 / 2);
 			}
 		}
 	}
@@ -170,12 +238,13 @@ static void throttle_extremes(struct kunit *test)
 static struct kunit_case throttle_cases[] = {
 	KUNIT_CASE(throttle_no_limit),
 	KUNIT_CASE(throttle_burst),
-	KUNIT_CASE(throttle_debt),
 	KUNIT_CASE_PARAM(throttle_wait_is_enough, rate_gen_params),
 	KUNIT_CASE(throttle_polling),
 	KUNIT_CASE(throttle_set_rate),
 	KUNIT_CASE(throttle_clock_goes_back),
 	KUNIT_CASE(throttle_extremes),
+	KUNIT_CASE(throttle_reserve),
+	KUNIT_CASE(throttle_two_vms),
 	{}
 };
 
