@@ -9,6 +9,8 @@
 # After image_ready:
 #   HOST_ROOT     ext4 root image
 #   HOST_INITRD   base initramfs, to which a host's own archive is appended
+#   HOST_KIMG     the hosts' kernel: the stock one, or that of LAB_KERNEL
+#   HOST_KMODS    its lib/modules/RELEASE, when it is not in the root image
 
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 
@@ -81,16 +83,18 @@ image_root() {
 	mv "$image.tmp" "$image"
 }
 
-# image_initrd TREE OUT: busybox, the boot modules in load order, /init.
+# image_initrd TREE OUT MODULE...: busybox, the modules in load order, /init.
 image_initrd() {
 	local tree=$1 out=$2 dir mod ko
+	shift 2
 	[ -e "$out" ] && return 0
 	dir=$(mktemp -d)
 	mkdir -p "$dir"/{bin,dev,proc,sys,modules,newroot,lab}
 	cp "$tree/bin/busybox" "$dir/bin/busybox"
 	ln -s busybox "$dir/bin/sh"
 	install -m 755 "$TOP/tools/lab/host/initramfs" "$dir/init"
-	for mod in "${BOOT_MODULES[@]}"; do
+	: >"$dir/modules/order"
+	for mod; do
 		while read -r _ ko _; do
 			[ -e "$dir/modules/${ko##*/}" ] && continue
 			cp "$ko" "$dir/modules/"
@@ -109,18 +113,46 @@ image_build() {
 	fi
 	image_tree "$tree"
 	image_root "$tree" "$HOST_ROOT"
-	image_initrd "$tree" "$HOST_INITRD"
+	if [ -n "${LAB_KERNEL:-}" ]; then
+		image_initrd "$tree" "$HOST_INITRD"
+	else
+		image_initrd "$tree" "$HOST_INITRD" "${BOOT_MODULES[@]}"
+	fi
+}
+
+# lab_kernel DIR: the hosts run on a kernel that tools/build/kernel has made.  It
+# finds its root by itself; its modules come with the host's own archive.
+lab_kernel() {
+	local dir=$1 f rel
+	[ -d "$dir" ] || die "LAB_KERNEL=$dir: there is no such directory (tools/build/kernel makes build/kernel/y and others)"
+	for f in bzImage release; do
+		[ -s "$dir/$f" ] || die "LAB_KERNEL=$dir: $f is missing; tools/build/kernel makes such a directory"
+	done
+	rel=$(cat "$dir/release")
+	HOST_KIMG=$dir/bzImage
+	HOST_KMODS=$dir/lib/modules/$rel
+	for f in modules.builtin modules.dep; do
+		[ -e "$HOST_KMODS/$f" ] || die "LAB_KERNEL=$dir: lib/modules/$rel/$f is missing; its build did not end"
+	done
+	for f in virtio_pci virtio_blk ext4; do
+		grep -q "/$f\.ko$" "$HOST_KMODS/modules.builtin" ||
+			die "LAB_KERNEL=$dir: $f must be built in, the host has its root there"
+	done
 }
 
 # image_ready: keyed by what the image is made of, so that it is rebuilt when
 # the list above or the kernel changes and at no other time.
 image_ready() {
-	local tree
+	local tree modules
 	kernel_ready
 	install_packages mmdebstrap e2fsprogs cpio gzip kmod
 	tree=$CACHE/host/tree-$(printf '%s\n' "${HOST_PACKAGES[@]}" | sha256sum | cut -c1-12)
 	HOST_ROOT=$tree-$KVER.ext4
-	HOST_INITRD=$tree-$KVER-$(sha256sum "$TOP/tools/lab/host/initramfs" | cut -c1-12).cpio.gz
-	export HOST_ROOT HOST_INITRD
+	HOST_KIMG=$KIMG HOST_KMODS=''
+	[ -z "${LAB_KERNEL:-}" ] || lab_kernel "$LAB_KERNEL"
+	modules=$KVER
+	[ -z "$HOST_KMODS" ] || modules=none
+	HOST_INITRD=$tree-$modules-$(sha256sum "$TOP/tools/lab/host/initramfs" | cut -c1-12).cpio.gz
+	export HOST_ROOT HOST_INITRD HOST_KIMG HOST_KMODS
 	with_lock host-image image_build "$tree"
 }
