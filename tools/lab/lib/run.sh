@@ -62,7 +62,8 @@ run_warmth() {
 	echo $(($(run_status "$1" Innodb_buffer_pool_bytes_data) * 100 / (GUEST_MEM * 1048576)))
 }
 
-# run_sysbench NAME LOAD: the load itself, one report line a second.
+# run_sysbench NAME LOAD [SECONDS]: the load itself, one report line a second;
+# without SECONDS until it is killed.
 run_sysbench() {
 	local test
 	case $2 in
@@ -73,7 +74,7 @@ run_sysbench() {
 	exec nsenter --net="/run/netns/$LAB_NS" sysbench "$test" --db-driver=mysql \
 		--mysql-host="$(vm_ip "$1")" --mysql-user=sbtest --mysql-password=sbtest \
 		--tables="$GUEST_TABLES" --table-size="$GUEST_ROWS" --threads="$RUN_THREADS" \
-		--time=0 --events=0 --report-interval=1 --percentile=95 run
+		--time="${3:-0}" --events=0 --report-interval=1 --percentile=95 run
 }
 
 run_checksum_table() {
