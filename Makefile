@@ -26,6 +26,8 @@ help:
 	@echo '  make sparse          sparse over both modules'
 	@echo '  make checkpatch      checkpatch --strict over the sources'
 	@echo
+	@echo '  make kernel          bootable 6.12 kernels with everything built in, as modules, and'
+	@echo '                       without: build/kernel/{y,m,n}; DEBUG=1: with KASAN and lockdep'
 	@echo '  make KSRC=… overlay         lay the sources over a 6.12 kernel tree'
 	@echo '  make KSRC=… overlay-remove  and take them out again'
 	@echo '  make clean           remove build/'
@@ -51,6 +53,9 @@ kunit:
 usertest:
 	@tools/testing/migdb/run
 
+kernel:
+	@tools/build/kernel $(if $(DEBUG),--debug) $(KERNELS)
+
 overlay:
 	@tools/build/overlay apply
 
@@ -69,5 +74,5 @@ bench:
 clean:
 	@tools/build/clean
 
-.PHONY: help modules sparse checkpatch tools install kunit usertest overlay \
+.PHONY: help modules sparse checkpatch tools install kunit usertest kernel overlay \
 	overlay-remove check demo bench clean
