@@ -7,10 +7,14 @@
 #define pr_fmt(fmt) "mem_hints: " fmt
 
 #include <linux/minmax.h>
+#include <linux/mem_hints.h>
 #include <linux/module.h>
 
+#include "call.h"
 #include "internal.h"
 #include "limits.h"
+#include "process.h"
+#include "snapshot.h"
 
 static unsigned int ring_notes = MHINT_RING_NOTES_DEFAULT;
 module_param(ring_notes, uint, 0444);
@@ -20,6 +24,14 @@ static unsigned int drain_ms = MHINT_DRAIN_MS_DEFAULT;
 module_param(drain_ms, uint, 0444);
 MODULE_PARM_DESC(drain_ms, "milliseconds until noted frames are taken into the table");
 
+static unsigned int ready_ms = MHINT_READY_MS_DEFAULT;
+module_param(ready_ms, uint, 0444);
+MODULE_PARM_DESC(ready_ms, "milliseconds that a migration's start waits for processes to be ready");
+
+static unsigned int walk_ms = MHINT_WALK_MS_DEFAULT;
+module_param(walk_ms, uint, 0444);
+MODULE_PARM_DESC(walk_ms, "milliseconds that a migration's start takes for what processes say");
+
 static bool allow_local;
 module_param(allow_local, bool, 0444);
 MODULE_PARM_DESC(allow_local, "for tests: let processes of this machine use the channel by vsock loopback");
@@ -28,47 +40,74 @@ static bool privileged_peer;
 module_param(privileged_peer, bool, 0444);
 MODULE_PARM_DESC(privileged_peer, "take channel connections from ports below 1024 of the host only");
 
+static const struct mem_hints_entry entry = {
+	.owner	= THIS_MODULE,
+	.call	= mhint_syscall,
+};
+
 static int __init mhint_init(void)
 {
 	int err;
 
 	ring_notes = clamp(ring_notes, MHINT_RING_NOTES_MIN, MHINT_RING_NOTES_MAX);
 	drain_ms = min(drain_ms, MHINT_DRAIN_MS_MAX);
+	ready_ms = min(ready_ms, MHINT_READY_MS_MAX);
+	walk_ms = min(walk_ms, MHINT_WALK_MS_MAX);
 
+	mhint_events_init(ready_ms);
 	err = mhint_registry_init(ring_notes, drain_ms);
 	if (err)
 		return err;
-	err = mhint_sysfs_init();
+	err = mhint_snapshot_init(walk_ms);
 	if (err)
 		goto err_registry;
+	err = mhint_sysfs_init();
+	if (err)
+		goto err_snapshot;
 	err = mhint_channel_start(allow_local, privileged_peer);
 	if (err)
 		goto err_sysfs;
+	err = mhint_device_init();
+	if (err)
+		goto err_channel;
 	/* Last: from here on programs may call in. */
 	err = mhint_kfunc_init();
 	if (err)
-		goto err_channel;
+		goto err_device;
+	mem_hints_register(&entry);
 	if (allow_local)
 		pr_warn("allow_local is set: any process of this guest can use the channel\n");
 	return 0;
 
+err_device:
+	mhint_device_exit();
+	/* A process may have been faster than the rest. */
+	mhint_processes_exit();
+	mhint_volumes_exit();
 err_channel:
 	mhint_channel_stop();
 err_sysfs:
 	mhint_sysfs_exit();
+err_snapshot:
+	mhint_snapshot_exit();
 err_registry:
 	mhint_registry_exit();
 	return err;
 }
 
 /*
- * Not reached while a program that calls us is loaded or a migration is under
- * way: both hold a reference.
+ * Not reached while a program that calls us is loaded, the device is open or a
+ * migration is under way: all hold a reference.
  */
 static void __exit mhint_exit(void)
 {
+	mem_hints_unregister();
+	mhint_device_exit();
 	mhint_channel_stop();
 	mhint_sysfs_exit();
+	mhint_snapshot_exit();
+	mhint_processes_exit();
+	mhint_volumes_exit();
 	mhint_registry_exit();
 }
 

@@ -119,6 +119,12 @@ static inline u64 div_u64(u64 a, u32 b)
 	return a / b;
 }
 
+static inline u64 div_u64_rem(u64 a, u32 b, u32 *rem)
+{
+	*rem = a % b;
+	return a / b;
+}
+
 static inline ssize_t strscpy_n(char *to, const char *from, size_t size)
 {
 	size_t n = strnlen(from, size);
