@@ -308,7 +308,15 @@ struct mem_hint_disks {
  * @flags: 0.
  *
  * Every I/O that completed before START was received is in the table when
- * STARTED is sent.
+ * STARTED is sent, and so is what processes have said by then (see Calls), as
+ * far as the guest's limits for that allow.
+ *
+ * DISCARDABLE is the one class that a host cannot verify.  A host agrees to it
+ * only if, before it sends START, every dirty log has been switched on and
+ * cleared: a page that is written to after START was sent is not discardable
+ * any more, whoever writes to it.  If the connection ends before COMPLETE in
+ * any other way than by the guest's going to the destination, the host sends
+ * these pages like any other.  Disk and block of such an entry mean nothing.
  */
 struct mem_hint_start {
 	__le64 classes;
@@ -454,7 +462,8 @@ enum mem_hint_op {
  * @out_max_op: the highest op.
  * @out_state: MEM_HINT_STATE_*.
  * @out_max_files: files that a process may have.
- * @out_max_binds: ranges that a process may have bound or given a class.
+ * @out_max_binds: ranges that a process may have bound, and as many of each
+ *	class.
  * @out_max_pools: pools that a process may have.
  * @out_nr_files: files that the caller has.
  * @out_nr_binds: ranges that the caller has bound or given a class; ranges
@@ -536,7 +545,7 @@ struct mem_hint_unfile {
  *
  * All of the range must be mapped and be private anonymous memory, shared
  * memory (shmem, memfd, System V) that the process may write to, or huge
- * pages.  What was bound in the range before is replaced.
+ * pages (hugetlb).  What was bound in the range before is replaced.
  *
  * Where the file's blocks are is looked up when a migration starts.  Pages are
  * left out where the file has a hole, is dirty or under writeback, or has
@@ -632,7 +641,8 @@ struct mem_hint_pool {
  * @flags: 0.
  * @pool: as from POOL.
  *
- * When it returns, the kernel does not look at the descriptors any more.
+ * A migration that starts later does not look at the descriptors; one that is
+ * just starting may, which harms nothing.
  *
  * ENOENT: there is no such pool.
  */
@@ -655,10 +665,11 @@ struct mem_hint_unpool {
  * that for a migration, each page of the range reads after it either as before
  * or as zeros, until the process writes to it; the COMPLETE event names the
  * classes that were agreed to.  To keep a page while a migration is under way,
- * write to it.  Only private anonymous memory, and of this only pages that no
- * other process shares when a migration starts; unmapping or moving a page of
- * a discardable range takes back the whole of what was given this class in one
- * call.
+ * write to it: BACKED, and moving it, work for the next one only.  Only private
+ * anonymous memory, and of this only pages that no other process shares when a
+ * migration starts.  Unmapping or moving pages of a discardable range takes the
+ * class back for these pages, and for all of the range where the process has as
+ * many ranges as it may have.
  *
  * ENOMEM: some of the range is not mapped (not for BACKED).  EOPNOTSUPP:
  * another class, or another kind of memory.

@@ -25,6 +25,18 @@
 union mhint_args {
 	u32 flags;		/* first in each */
 	struct mem_hint_query query;
+	struct mem_hint_file file;
+	struct mem_hint_unfile unfile;
+	struct mem_hint_bind bind;
+	struct mem_hint_unbind unbind;
+	struct mem_hint_pool pool;
+	struct mem_hint_unpool unpool;
+	struct mem_hint_set_class class;
+	struct mem_hint_translate translate;
+	struct mem_hint_segments segments;
+	struct mem_hint_events events;
+	struct mem_hint_wait wait;
+	struct mem_hint_ready ready;
 };
 
 static int call_query(union mhint_args *a)
@@ -46,8 +58,29 @@ static int call_query(union mhint_args *a)
 		q->out_state = MEM_HINT_STATE_OFF;
 	else if (mhint_frozen())
 		q->out_state = MEM_HINT_STATE_FROZEN;
+	q->out_seq = mhint_events_newest();
+	mhint_op_usage(q);
 	return 0;
 }
+
+#define CALL_FN(name)							\
+static int call_##name(union mhint_args *a)				\
+{									\
+	return mhint_op_##name((void *)a);				\
+}
+
+CALL_FN(file)
+CALL_FN(unfile)
+CALL_FN(bind)
+CALL_FN(unbind)
+CALL_FN(pool)
+CALL_FN(unpool)
+CALL_FN(class)
+CALL_FN(translate)
+CALL_FN(segments)
+CALL_FN(events)
+CALL_FN(wait)
+CALL_FN(ready)
 
 enum {
 	CALL_OUT = 1,		/* there are fields to copy out */
@@ -76,6 +109,19 @@ struct mhint_call_op {
 
 static const struct mhint_call_op call_ops[MHINT_MAX_OP + 1] = {
 	CALL(QUERY, mem_hint_query, query, CALL_OUT | CALL_WHEN_OFF, 0),
+	CALL(FILE, mem_hint_file, file, CALL_OUT, 0),
+	CALL(UNFILE, mem_hint_unfile, unfile, CALL_WHEN_OFF, 0),
+	CALL(BIND, mem_hint_bind, bind, CALL_OUT, 0),
+	CALL(UNBIND, mem_hint_unbind, unbind, CALL_WHEN_OFF, 0),
+	CALL(POOL, mem_hint_pool, pool, CALL_OUT, 0),
+	CALL(UNPOOL, mem_hint_unpool, unpool, CALL_WHEN_OFF, 0),
+	CALL(CLASS, mem_hint_set_class, class, CALL_WHEN_OFF, 0),
+	CALL(TRANSLATE, mem_hint_translate, translate, 0, 0),
+	CALL(SEGMENTS, mem_hint_segments, segments, 0, 0),
+	CALL(EVENTS, mem_hint_events, events, CALL_OUT | CALL_WHEN_OFF,
+	     MEM_HINT_EVENTS_READY | MEM_HINT_EVENTS_NONBLOCK),
+	CALL(WAIT, mem_hint_wait, wait, CALL_OUT | CALL_WHEN_OFF, 0),
+	CALL(READY, mem_hint_ready, ready, CALL_WHEN_OFF, 0),
 };
 
 /* The layout is ABI: no holes, the same for 32-bit callers. */

@@ -20,9 +20,12 @@
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
+#include "call.h"
+#include "entry.h"
 #include "internal.h"
 #include "limits.h"
 #include "proto.h"
+#include "snapshot.h"
 
 /* A socket and our place in its wait queue. */
 struct mhint_sock {
@@ -39,6 +42,7 @@ static struct mhint_channel {
 	struct mhint_sock listener;
 	struct mhint_sock conn;
 	struct mhint_proto *proto;
+	u64 classes;	/* that START has agreed to */
 } channel;
 
 /* Called under the socket's wait queue lock, in any context. */
@@ -116,23 +120,32 @@ static u32 op_disks(void *ctx, struct mem_hint_disk *disks, u32 max)
 }
 
 /*
- * Classes beyond backed need nothing here: the block layer's hints have no
- * other class.
+ * In this order: processes hear of it and get ready; what they say is entered;
+ * what I/O has said meanwhile is newer and comes last.
  */
 static int op_freeze(void *ctx, const struct mem_hint_start *start,
 		     struct mem_hint_started *out)
 {
-	int err = mhint_freeze(out);
+	int err;
 
-	if (!err)
+	channel.classes = le64_to_cpu(start->classes) & MHINT_CLASSES;
+	if (!mhint_enabled() || mhint_frozen())
+		return mhint_freeze(out);
+	mhint_events_start(channel.classes);
+	mhint_snapshot_run(channel.classes);
+	err = mhint_freeze(out);
+	if (err)
+		mhint_events_complete(MEM_HINT_OUTCOME_CANCELLED, channel.classes);
+	else
 		pr_info("migration starts: %llu frames hinted\n",
 			le64_to_cpu(out->nr_valid));
 	return err;
 }
 
-static void op_thaw(void *ctx)
+static void op_thaw(void *ctx, u32 outcome)
 {
 	mhint_thaw();
+	mhint_events_complete(outcome, channel.classes);
 	pr_info("migration is over\n");
 }
 

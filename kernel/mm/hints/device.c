@@ -25,6 +25,11 @@ static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 static const struct file_operations device_fops = {
 	.owner		= THIS_MODULE,
+	.open		= mhint_events_open,
+	.release	= mhint_events_release,
+	.read		= mhint_events_read,
+	.poll		= mhint_events_poll,
+	.llseek		= noop_llseek,
 	.unlocked_ioctl	= device_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 };

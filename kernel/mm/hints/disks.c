@@ -105,6 +105,28 @@ again:
 	return empty;
 }
 
+/**
+ * mhint_disk_id - the id of a disk that was asked who it is
+ * @diskseq: its sequence number
+ * @id: its id
+ *
+ * Context: any.  The answer may be out of date; see mhint_disk_usable().
+ *
+ * Return: whether entries may name it.
+ */
+bool mhint_disk_id(u64 diskseq, u32 *id)
+{
+	u32 i;
+
+	for (i = 0; i < MHINT_DISK_PROBES; i++) {
+		*id = (diskseq + i) % MEM_HINT_MAX_DISKS;
+		if (READ_ONCE(slots[*id].seq) == diskseq &&
+		    READ_ONCE(slots[*id].state) == MHINT_DISK_KNOWN)
+			return true;
+	}
+	return false;
+}
+
 /* May entries that name @id go into the table? */
 bool mhint_disk_usable(u32 id)
 {

@@ -6,6 +6,11 @@
 #include <linux/types.h>
 #include <uapi/linux/mem_hints.h>
 
+/* Classes that are known, as bits. */
+#define MHINT_CLASSES	((1ULL << MEM_HINT_CLASS_BACKED) |		\
+			 (1ULL << MEM_HINT_CLASS_DISCARDABLE) |		\
+			 (1ULL << MEM_HINT_CLASS_HOT))
+
 /* Entry of generation 0; mhint_entry_stamp() gives it the real one. */
 static inline u64 mhint_entry(u32 disk, u32 class, u64 block)
 {

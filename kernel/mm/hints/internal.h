@@ -37,6 +37,8 @@ bool mhint_frozen(void);
 u32 mhint_list_disks(struct mem_hint_disk *disks, u32 max);
 ssize_t mhint_show_disks(char *buf);
 u64 mhint_root_gpa(void);
+u64 mhint_generation(void);
+bool mhint_disk_hinted(struct gendisk *disk);
 
 struct mhint_stats {
 	struct mhint_counts counts;
@@ -47,9 +49,13 @@ struct mhint_stats {
 
 void mhint_get_stats(struct mhint_stats *stats);
 
-/* disks.c; all but mhint_disk_find() are called under mhint_drain_lock */
+/* process.c */
+void mhint_processes_unhold(void);
+
+/* disks.c; all but mhint_disk_find() and mhint_disk_id() are called under mhint_drain_lock */
 int mhint_disk_find(struct gendisk *disk, bool *known);
 bool mhint_disk_usable(u32 id);
+bool mhint_disk_id(u64 diskseq, u32 *id);
 void mhint_disks_resolve(void);
 void mhint_disks_recheck(void);
 void mhint_disks_release(u32 id);

@@ -39,6 +39,37 @@
 #define MHINT_MAX_FILES			16384
 #define MHINT_MAX_SPANS			16384
 #define MHINT_MAX_POOLS			64
+#define MHINT_MIN_SPANS			16
+
+/* The same for all processes together; 32 bytes a range. */
+#define MHINT_MAX_PROCESSES		4096
+#define MHINT_MAX_FILES_ALL		(4 * MHINT_MAX_FILES)
+#define MHINT_MAX_SPANS_ALL		(64 * MHINT_MAX_SPANS)
+
+/* Virtual disks that have a map, and segments of all of them. */
+#define MHINT_MAX_VOLUMES		256
+#define MHINT_MAX_SEGMENTS_ALL		65536
+
+/* At START: entries for each hold of the lock, frames of a process in a row. */
+#define MHINT_SNAPSHOT_BATCH		4096
+#define MHINT_SNAPSHOT_TURN		65536
+
+/* Pages that are looked up at once. */
+#define MHINT_WALK_PAGES		256
+
+/* How long START waits for processes to be ready, and for the walk. */
+#define MHINT_READY_MS_DEFAULT		200
+#define MHINT_READY_MS_MAX		2000
+#define MHINT_WALK_MS_DEFAULT		1500
+#define MHINT_WALK_MS_MAX		10000
+#define MHINT_WALK_GRACE_MS		200
+
+/* Snapshots that got stuck, on a file system, before there are no new ones. */
+#define MHINT_MAX_WALKS			8
+
+/* Events that a slow reader may be behind; readers that START waits for. */
+#define MHINT_EVENTS			16
+#define MHINT_MAX_READY			64
 
 /* Ports below need CAP_NET_BIND_SERVICE; vsock has no public name for it. */
 #define MHINT_PRIVILEGED_PORTS		1024

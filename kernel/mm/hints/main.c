@@ -13,6 +13,8 @@
 #include "call.h"
 #include "internal.h"
 #include "limits.h"
+#include "process.h"
+#include "snapshot.h"
 
 static unsigned int ring_notes = MHINT_RING_NOTES_DEFAULT;
 module_param(ring_notes, uint, 0444);
@@ -21,6 +23,14 @@ MODULE_PARM_DESC(ring_notes, "frames that a CPU can note before they are taken i
 static unsigned int drain_ms = MHINT_DRAIN_MS_DEFAULT;
 module_param(drain_ms, uint, 0444);
 MODULE_PARM_DESC(drain_ms, "milliseconds until noted frames are taken into the table");
+
+static unsigned int ready_ms = MHINT_READY_MS_DEFAULT;
+module_param(ready_ms, uint, 0444);
+MODULE_PARM_DESC(ready_ms, "milliseconds that a migration's start waits for processes to be ready");
+
+static unsigned int walk_ms = MHINT_WALK_MS_DEFAULT;
+module_param(walk_ms, uint, 0444);
+MODULE_PARM_DESC(walk_ms, "milliseconds that a migration's start takes for what processes say");
 
 static bool allow_local;
 module_param(allow_local, bool, 0444);
@@ -41,13 +51,19 @@ static int __init mhint_init(void)
 
 	ring_notes = clamp(ring_notes, MHINT_RING_NOTES_MIN, MHINT_RING_NOTES_MAX);
 	drain_ms = min(drain_ms, MHINT_DRAIN_MS_MAX);
+	ready_ms = min(ready_ms, MHINT_READY_MS_MAX);
+	walk_ms = min(walk_ms, MHINT_WALK_MS_MAX);
 
+	mhint_events_init(ready_ms);
 	err = mhint_registry_init(ring_notes, drain_ms);
 	if (err)
 		return err;
-	err = mhint_sysfs_init();
+	err = mhint_snapshot_init(walk_ms);
 	if (err)
 		goto err_registry;
+	err = mhint_sysfs_init();
+	if (err)
+		goto err_snapshot;
 	err = mhint_channel_start(allow_local, privileged_peer);
 	if (err)
 		goto err_sysfs;
@@ -65,10 +81,15 @@ static int __init mhint_init(void)
 
 err_device:
 	mhint_device_exit();
+	/* A process may have been faster than the rest. */
+	mhint_processes_exit();
+	mhint_volumes_exit();
 err_channel:
 	mhint_channel_stop();
 err_sysfs:
 	mhint_sysfs_exit();
+err_snapshot:
+	mhint_snapshot_exit();
 err_registry:
 	mhint_registry_exit();
 	return err;
@@ -84,6 +105,9 @@ static void __exit mhint_exit(void)
 	mhint_device_exit();
 	mhint_channel_stop();
 	mhint_sysfs_exit();
+	mhint_snapshot_exit();
+	mhint_processes_exit();
+	mhint_volumes_exit();
 	mhint_registry_exit();
 }
 

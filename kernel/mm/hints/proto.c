@@ -92,7 +92,7 @@ static int fail(struct mhint_proto *p, int err, const char *text)
 	if (p->state == MHINT_PROTO_CLOSED)
 		return -ENOTCONN;
 	if (p->state == MHINT_PROTO_FROZEN)
-		p->ops->thaw(p->ctx);
+		p->ops->thaw(p->ctx, MEM_HINT_OUTCOME_UNKNOWN);
 	p->state = MHINT_PROTO_CLOSED;
 	if (text) {
 		len = mhint_proto_error(&head, e, err,
@@ -184,7 +184,7 @@ static int do_complete(struct mhint_proto *p, const void *payload)
 
 	p->state = MHINT_PROTO_READY;
 	p->freeze_deadline = MHINT_PROTO_NEVER;
-	p->ops->thaw(p->ctx);
+	p->ops->thaw(p->ctx, le32_to_cpu(complete->outcome));
 	return reply(p, MEM_HINT_MSG_COMPLETED, NULL, 0);
 }
 

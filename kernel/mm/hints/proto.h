@@ -29,7 +29,8 @@ enum mhint_proto_state {
  * @info: fills in all but abi, features and nr_disks, which are done.
  * @disks: writes at most @max entries, returns how many.
  * @freeze: 0 and @out filled in, or a negative errno.
- * @thaw: after each successful @freeze exactly once, whatever happens.
+ * @thaw: after each successful @freeze exactly once, whatever happens; with
+ *	MEM_HINT_OUTCOME_*.
  * @send: a message with @len bytes of payload; a negative errno closes.
  *
  * Called from the thread that calls mhint_proto_received(), _tick() or
@@ -40,7 +41,7 @@ struct mhint_proto_ops {
 	u32 (*disks)(void *ctx, struct mem_hint_disk *disks, u32 max);
 	int (*freeze)(void *ctx, const struct mem_hint_start *start,
 		      struct mem_hint_started *out);
-	void (*thaw)(void *ctx);
+	void (*thaw)(void *ctx, u32 outcome);
 	int (*send)(void *ctx, const struct mem_hint_msg *head,
 		    const void *payload, u32 len);
 };

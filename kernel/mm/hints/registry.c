@@ -30,6 +30,7 @@
 #include "entry.h"
 #include "internal.h"
 #include "limits.h"
+#include "snapshot.h"
 #include "table.h"
 
 /*
@@ -65,6 +66,7 @@ static bool enabled;
 static struct mhint_table table;
 static u64 lost;		/* notes that found no memory or no slot */
 static bool frozen;
+static bool discardable;	/* such entries may be there */
 static LIST_HEAD(pending);
 static u64 nr_pending, max_pending;
 
@@ -191,7 +193,9 @@ static void enter(const struct mhint_note *note)
 {
 	int err;
 
-	if (note->entry && !mhint_disk_usable(mhint_entry_disk(note->entry)))
+	if (note->entry &&
+	    mhint_entry_class(note->entry) != MEM_HINT_CLASS_DISCARDABLE &&
+	    !mhint_disk_usable(mhint_entry_disk(note->entry)))
 		err = mhint_table_set(&table, note->frame, 0);
 	else
 		err = mhint_table_set(&table, note->frame, note->entry);
@@ -303,8 +307,65 @@ static void drain_fn(struct work_struct *work)
 /* ---- migration ---------------------------------------------------------- */
 
 /**
+ * mhint_enter_notes - enter what processes have said
+ * @notes: at most MHINT_SNAPSHOT_BATCH, of class discardable where agreed
+ * @nr: how many
+ * @cancelled: see mhint_enter_cancel()
+ * @done: called with @ctx under the lock when they are in
+ * @ctx: for @done
+ *
+ * Return: 0; -ECANCELED: too late, nothing was entered.
+ */
+int mhint_enter_notes(const struct mhint_note *notes, u32 nr,
+		      const bool *cancelled, void (*done)(void *ctx), void *ctx)
+{
+	int err = -ECANCELED;
+	u32 i;
+
+	mutex_lock(&mhint_drain_lock);
+	if (*cancelled || frozen || !enabled)
+		goto out;
+	mhint_disks_resolve();
+	for (i = 0; i < nr; i++) {
+		discardable |= mhint_entry_class(notes[i].entry) ==
+			       MEM_HINT_CLASS_DISCARDABLE;
+		enter(&notes[i]);
+	}
+	done(ctx);
+	publish();
+	err = 0;
+out:
+	mutex_unlock(&mhint_drain_lock);
+	return err;
+}
+
+/* Whoever was given @cancelled enters nothing after this. */
+void mhint_enter_cancel(bool *cancelled)
+{
+	mutex_lock(&mhint_drain_lock);
+	WRITE_ONCE(*cancelled, true);
+	mutex_unlock(&mhint_drain_lock);
+}
+
+/*
+ * Without a migration no page is discardable: clear these entries, then let go
+ * of their pages.
+ */
+static void forget_discardable(void)
+{
+	lockdep_assert_held(&mhint_drain_lock);
+	if (!discardable)
+		return;
+	mhint_table_purge_class(&table, MEM_HINT_CLASS_DISCARDABLE);
+	mhint_processes_unhold();
+	discardable = false;
+}
+
+/**
  * mhint_freeze - bring the table up to date and let it stand still
  * @out: what STARTED says
+ *
+ * After mhint_snapshot_run(): what I/O says now is newer.
  *
  * Holds a reference of the module until mhint_thaw(): the host may be reading.
  *
@@ -312,14 +373,13 @@ static void drain_fn(struct work_struct *work)
  */
 int mhint_freeze(struct mem_hint_started *out)
 {
+	bool alive = try_module_get(THIS_MODULE);
 	int err = 0;
 
-	if (!try_module_get(THIS_MODULE))
-		return -ESHUTDOWN;
 	mutex_lock(&mhint_drain_lock);
 	if (frozen)
 		err = -EBUSY;
-	else if (!enabled)
+	else if (!enabled || !alive)
 		err = -ESHUTDOWN;
 	if (err)
 		goto out;
@@ -331,8 +391,12 @@ int mhint_freeze(struct mem_hint_started *out)
 	out->nr_valid = cpu_to_le64(table.nr_valid);
 	out->table_pages = cpu_to_le64(table.nr_pages + 1);
 out:
+	if (err && !frozen) {
+		forget_discardable();
+		publish();
+	}
 	mutex_unlock(&mhint_drain_lock);
-	if (err)
+	if (err && alive)
 		module_put(THIS_MODULE);
 	return err;
 }
@@ -346,6 +410,7 @@ void mhint_thaw(void)
 	mutex_lock(&mhint_drain_lock);
 	drain_locked();		/* in order: aside first */
 	frozen = false;
+	forget_discardable();
 	list_for_each_entry_safe(c, next, &pending, list) {
 		for (i = 0; i < c->nr; i++)
 			enter(&c->notes[i]);
@@ -381,12 +446,43 @@ int mhint_set_enabled(bool on)
 	if (!on) {
 		synchronize_rcu();	/* nobody appends any more */
 		drain_locked();
+		forget_discardable();
 		mhint_table_clear(&table);
 	}
 	publish();
 out:
 	mutex_unlock(&mhint_drain_lock);
 	return err;
+}
+
+/**
+ * mhint_disk_hinted - may entries name this disk?
+ * @disk: in use by the caller
+ *
+ * Asks the disk who it is if that is not known yet.
+ */
+bool mhint_disk_hinted(struct gendisk *disk)
+{
+	bool known, hinted;
+	int err;
+	u32 id;
+
+	rcu_read_lock();
+	err = mhint_disk_find(disk, &known);
+	rcu_read_unlock();
+	if (err < 0)
+		return false;
+	mutex_lock(&mhint_drain_lock);
+	mhint_disks_resolve();
+	hinted = mhint_disk_id(disk->diskseq, &id);
+	mutex_unlock(&mhint_drain_lock);
+	return hinted;
+}
+
+/* Events and calls say the number of the migration that comes next. */
+u64 mhint_generation(void)
+{
+	return READ_ONCE(table.generation);
 }
 
 bool mhint_enabled(void)

@@ -37,8 +37,8 @@ EXPORT_SYMBOL_GPL(mem_hints_unregister);
  * @size: size of the struct that the caller was built with
  * @flags: 0, or MEM_HINT_GET_ABI or MEM_HINT_GET_ERRATA with all else 0
  *
- * Return: 0, or the number that was asked for; -ENOSYS: mem_hints is a module
- * and not loaded; any other errno as the header says.
+ * Return: 0, or the number that was asked for; -EOPNOTSUPP also where mem_hints
+ * is a module and not loaded; any other errno as the header says.
  */
 SYSCALL_DEFINE4(mem_hint, unsigned int, op, void __user *, attr, size_t, size,
 		unsigned int, flags)
@@ -52,7 +52,7 @@ SYSCALL_DEFINE4(mem_hint, unsigned int, op, void __user *, attr, size_t, size,
 		e = NULL;
 	rcu_read_unlock();
 	if (!e)
-		return sys_ni_syscall();
+		return -EOPNOTSUPP;
 	ret = e->call(op, attr, size, flags);
 	module_put(e->owner);
 	return ret;

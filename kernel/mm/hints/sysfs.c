@@ -10,6 +10,8 @@
 #include <asm/unistd.h>
 
 #include "internal.h"
+#include "process.h"
+#include "snapshot.h"
 
 static ssize_t root_gpa_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
@@ -94,6 +96,62 @@ STAT_ATTR(nr_misaligned, stats.counts.misaligned);
 STAT_ATTR(nr_frames_valid, stats.nr_valid);
 STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
 
+#define COUNT_ATTR(name)						\
+static ssize_t nr_##name##_show(struct kobject *kobj,			\
+				struct kobj_attribute *attr, char *buf)	\
+{									\
+	u32 processes, files, pools;					\
+									\
+	mhint_processes_count(&processes, &files, &pools);		\
+	return sysfs_emit(buf, "%u\n", name);				\
+}									\
+static struct kobj_attribute nr_##name##_attr = __ATTR_RO(nr_##name)
+
+COUNT_ATTR(processes);
+COUNT_ATTR(files);
+COUNT_ATTR(pools);
+
+/* Of the last snapshot, in the directory snapshot. */
+#define SNAPSHOT_ATTR(name, expr)					\
+static ssize_t name##_show(struct kobject *kobj,			\
+			   struct kobj_attribute *attr, char *buf)	\
+{									\
+	struct mhint_snapshot_stats stats;				\
+									\
+	mhint_snapshot_get_stats(&stats);				\
+	return sysfs_emit(buf, "%llu\n", (u64)(expr));			\
+}									\
+static struct kobj_attribute name##_attr = __ATTR_RO(name)
+
+SNAPSHOT_ATTR(frames, stats.frames);
+SNAPSHOT_ATTR(discardable, stats.discardable);
+SNAPSHOT_ATTR(us, stats.us);
+SNAPSHOT_ATTR(max_batch, stats.max_batch);
+SNAPSHOT_ATTR(cut, stats.cut);
+SNAPSHOT_ATTR(skipped_absent, stats.skipped[MHINT_SKIP_ABSENT]);
+SNAPSHOT_ATTR(skipped_memory, stats.skipped[MHINT_SKIP_MEMORY]);
+SNAPSHOT_ATTR(skipped_file, stats.skipped[MHINT_SKIP_FILE]);
+SNAPSHOT_ATTR(skipped_dirty, stats.skipped[MHINT_SKIP_DIRTY]);
+SNAPSHOT_ATTR(skipped_hole, stats.skipped[MHINT_SKIP_HOLE]);
+SNAPSHOT_ATTR(skipped_disk, stats.skipped[MHINT_SKIP_DISK]);
+SNAPSHOT_ATTR(skipped_desc, stats.skipped[MHINT_SKIP_DESC]);
+
+static struct attribute *snapshot_attrs[] = {
+	&frames_attr.attr,
+	&discardable_attr.attr,
+	&us_attr.attr,
+	&max_batch_attr.attr,
+	&cut_attr.attr,
+	&skipped_absent_attr.attr,
+	&skipped_memory_attr.attr,
+	&skipped_file_attr.attr,
+	&skipped_dirty_attr.attr,
+	&skipped_hole_attr.attr,
+	&skipped_disk_attr.attr,
+	&skipped_desc_attr.attr,
+	NULL
+};
+
 static struct attribute *mhint_attrs[] = {
 	&root_gpa_attr.attr,
 	&enabled_attr.attr,
@@ -105,12 +163,26 @@ static struct attribute *mhint_attrs[] = {
 	&nr_misaligned_attr.attr,
 	&nr_frames_valid_attr.attr,
 	&table_bytes_attr.attr,
+	&nr_processes_attr.attr,
+	&nr_files_attr.attr,
+	&nr_pools_attr.attr,
 	SYSCALL_NR_ATTR,	/* last: may be the end */
 	NULL
 };
 
 static const struct attribute_group mhint_group = {
 	.attrs = mhint_attrs,
+};
+
+static const struct attribute_group snapshot_group = {
+	.name	= "snapshot",
+	.attrs	= snapshot_attrs,
+};
+
+static const struct attribute_group *mhint_groups[] = {
+	&mhint_group,
+	&snapshot_group,
+	NULL
 };
 
 static struct kobject *hints_kobj;
@@ -145,7 +217,7 @@ int mhint_sysfs_init(void)
 	hints_kobj = kobject_create_and_add("hints", parent);
 	if (!hints_kobj)
 		return -ENOMEM;
-	err = sysfs_create_group(hints_kobj, &mhint_group);
+	err = sysfs_create_groups(hints_kobj, mhint_groups);
 	if (err)
 		kobject_put(hints_kobj);
 	return err;
@@ -153,6 +225,6 @@ int mhint_sysfs_init(void)
 
 void mhint_sysfs_exit(void)
 {
-	sysfs_remove_group(hints_kobj, &mhint_group);
+	sysfs_remove_groups(hints_kobj, mhint_groups);
 	kobject_put(hints_kobj);
 }

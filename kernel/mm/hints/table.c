@@ -179,7 +179,7 @@ u64 mhint_table_get(struct mhint_table *t, u64 frame)
 }
 
 /* Depth is bounded by MEM_HINT_MAX_LEVELS. */
-static u64 purge(struct mhint_table *t, u64 gpa, u32 level, u32 disk)
+static u64 purge(struct mhint_table *t, u64 gpa, u32 level, u64 mask, u64 what)
 {
 	__le64 *page = t->ops->at(t->ctx, gpa);
 	u64 nr = 0;
@@ -190,14 +190,26 @@ static u64 purge(struct mhint_table *t, u64 gpa, u32 level, u32 disk)
 
 		if (level) {
 			if (v)
-				nr += purge(t, v, level - 1, disk);
-		} else if (mhint_entry_valid(v) && mhint_entry_disk(v) == disk) {
+				nr += purge(t, v, level - 1, mask, what);
+		} else if ((v & mask) == what) {
 			WRITE_ONCE(page[i], 0);
 			nr++;
 		}
 	}
 	if (!level && t->ops->relax)
 		t->ops->relax(t->ctx);
+	return nr;
+}
+
+/* Clear the valid entries that are as @what in the bits of @mask. */
+static u64 purge_all(struct mhint_table *t, u64 mask, u64 what)
+{
+	u64 gpa = le64_to_cpu(t->root->table), nr = 0;
+
+	if (gpa)
+		nr = purge(t, gpa, t->levels - 1, mask | MEM_HINT_VALID,
+			   what | MEM_HINT_VALID);
+	t->nr_valid -= nr;
 	return nr;
 }
 
@@ -210,11 +222,21 @@ static u64 purge(struct mhint_table *t, u64 gpa, u32 level, u32 disk)
  */
 u64 mhint_table_purge_disk(struct mhint_table *t, u32 disk)
 {
-	u64 gpa = le64_to_cpu(t->root->table);
-	u64 nr = gpa ? purge(t, gpa, t->levels - 1, disk) : 0;
+	return purge_all(t, MEM_HINT_DISK_MASK << MEM_HINT_DISK_SHIFT,
+			 mhint_entry(disk, 0, 0));
+}
 
-	t->nr_valid -= nr;
-	return nr;
+/**
+ * mhint_table_purge_class - clear all entries of a class
+ * @t: the table
+ * @class: enum mem_hint_class
+ *
+ * Return: how many there were.
+ */
+u64 mhint_table_purge_class(struct mhint_table *t, u32 class)
+{
+	return purge_all(t, MEM_HINT_CLASS_MASK << MEM_HINT_CLASS_SHIFT,
+			 mhint_entry(0, class, 0));
 }
 
 static void free_pages_below(struct mhint_table *t, u64 gpa, u32 level)

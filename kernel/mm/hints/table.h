@@ -59,6 +59,7 @@ void mhint_table_limit(struct mhint_table *t, u64 nr_frames, u64 max_pages);
 int mhint_table_set(struct mhint_table *t, u64 frame, u64 entry);
 u64 mhint_table_get(struct mhint_table *t, u64 frame);
 u64 mhint_table_purge_disk(struct mhint_table *t, u32 disk);
+u64 mhint_table_purge_class(struct mhint_table *t, u32 class);
 void mhint_table_clear(struct mhint_table *t);
 void mhint_table_publish(struct mhint_table *t, u64 flags);
 

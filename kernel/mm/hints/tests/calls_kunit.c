@@ -5,7 +5,7 @@
 #include "../desc.h"
 #include "../segs.h"
 
-#define LIMIT (1ULL << 47)
+#define LIMIT BIT_ULL(47)
 
 static u64 desc(u32 file, u64 block)
 {

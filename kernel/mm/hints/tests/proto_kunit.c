@@ -8,6 +8,7 @@
 struct peer {
 	struct mhint_proto p;
 	int freezes, thaws, sent;
+	u32 outcome;
 	int freeze_err, send_err;
 	u32 last_type, last_len, last_seq, last_error;
 };
@@ -34,10 +35,11 @@ static int op_freeze(void *ctx, const struct mem_hint_start *start,
 	return 0;
 }
 
-static void op_thaw(void *ctx)
+static void op_thaw(void *ctx, u32 outcome)
 {
 	struct peer *peer = ctx;
 
+	peer->outcome = outcome;
 	peer->thaws++;
 }
 
@@ -165,6 +167,7 @@ static void good_order(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, say_complete(peer));
 		KUNIT_EXPECT_EQ(test, peer->last_type, MEM_HINT_MSG_COMPLETED);
 		KUNIT_EXPECT_EQ(test, peer->thaws, round);
+		KUNIT_EXPECT_EQ(test, peer->outcome, MEM_HINT_OUTCOME_DONE);
 		KUNIT_ASSERT_EQ(test, 0, say_hello(peer));
 	}
 	mhint_proto_close(&peer->p, 0, NULL);
@@ -334,6 +337,7 @@ static void hang_up_thaws(struct kunit *test)
 	peer->sent = 0;
 	mhint_proto_close(&peer->p, -ECONNRESET, NULL);
 	KUNIT_EXPECT_EQ(test, peer->thaws, 1);
+	KUNIT_EXPECT_EQ(test, peer->outcome, MEM_HINT_OUTCOME_UNKNOWN);
 	KUNIT_EXPECT_EQ(test, peer->sent, 0);
 	mhint_proto_close(&peer->p, -ECONNRESET, NULL);
 	KUNIT_EXPECT_EQ(test, peer->thaws, 1);

@@ -224,6 +224,23 @@ static void purge_disk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mhint_table_purge_disk(&f->t, 1), 0);
 }
 
+static void purge_class(struct kunit *test)
+{
+	struct fake *f = fake_table(test, 3, 1 << 20);
+	u64 i;
+
+	for (i = 0; i < 900; i++)
+		KUNIT_ASSERT_EQ(test, 0, mhint_table_set(&f->t, i * 300,
+							 mhint_entry(i % 7, i % 3, i)));
+	KUNIT_EXPECT_EQ(test, mhint_table_purge_class(&f->t, 1), 300);
+	KUNIT_EXPECT_EQ(test, mhint_table_purge_class(&f->t, 1), 0);
+	KUNIT_EXPECT_EQ(test, f->t.nr_valid, 600);
+	for (i = 0; i < 900; i++)
+		KUNIT_EXPECT_EQ(test, mhint_entry_valid(mhint_table_get(&f->t, i * 300)),
+				i % 3 != 1);
+	mhint_table_clear(&f->t);
+}
+
 static void usable_after_clear(struct kunit *test)
 {
 	struct fake *f = fake_table(test, 3, 1 << 20);
@@ -247,6 +264,7 @@ static struct kunit_case table_cases[] = {
 	KUNIT_CASE(bounded),
 	KUNIT_CASE(limits_only_grow),
 	KUNIT_CASE(purge_disk),
+	KUNIT_CASE(purge_class),
 	KUNIT_CASE(usable_after_clear),
 	{}
 };

@@ -240,7 +240,7 @@ static int op_freeze(void *ctx, const struct mem_hint_start *start,
 	return 0;
 }
 
-static void op_thaw(void *ctx)
+static void op_thaw(void *ctx, u32 outcome)
 {
 	seen.thaws++;
 }

@@ -14,7 +14,7 @@ usage() {
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
-	  --only NAME      pure_test, table_test or channel_test
+	  --only NAME      pure_test, table_test, channel_test or mem_hint_test
 	  --timeout N      give the guest so long (default 300)
 
 	MEM_HINTS_KO, MIGDB_HINTS: use these instead of building.
@@ -76,7 +76,7 @@ make_initramfs() {
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
-	cp "$out"/tests/{table_test,channel_test,bench} "$root/bin/"
+	cp "$out"/tests/{table_test,channel_test,mem_hint_test,bench} "$root/bin/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
 	{
 		cat <<-'EOT'
@@ -94,9 +94,12 @@ make_initramfs() {
 		done
 		mount -t ext4 /dev/vda1 /mnt
 		EOT
-		for t in table_test channel_test; do
+		for t in table_test channel_test mem_hint_test; do
 			[ -n "$only" ] && [ "$only" != "$t" ] && continue
+			# the others load the module as they need it
+			[ $t != mem_hint_test ] || echo 'insmod /lib/mem_hints.ko allow_local=1 ready_ms=1000 walk_ms=4000'
 			printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
+			[ $t != mem_hint_test ] || echo 'rmmod mem_hints || echo "# kernel complained"'
 		done
 		[ "$bench" = 0 ] || printf 'bench\n'
 		cat <<-'EOT'
@@ -157,7 +160,7 @@ make_disks
 step "booting the guest"
 boot
 tr -d '\r' <"$out/console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
-for t in table_test channel_test; do
+for t in table_test channel_test mem_hint_test; do
 	[ -n "$only" ] && [ "$only" != "$t" ] && continue
 	grep -q "^# end $t 0" "$out/console" || failed=1
 done

@@ -18,4 +18,6 @@ typedef __u64 __le64;
 
 #define __aligned(n) __attribute__((aligned(n)))
 
+#define __aligned_u64 __u64 __attribute__((aligned(8)))
+
 #endif

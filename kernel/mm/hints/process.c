@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Address spaces about which something was said.
+ *
+ * An mmu notifier ties each to its address space without keeping that alive: its
+ * release callback, at exec and exit, drops everything.  So what is found for
+ * the caller's own mm stays for the call, and what is found for an mm of which
+ * a user is held (mmget) stays until that is put.  A child after fork() has
+ * another mm, and nothing said of it.
+ */
+#include <linux/err.h>
+#include <linux/hashtable.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "internal.h"
+#include "process.h"
+
+static DEFINE_SPINLOCK(list_lock);
+static LIST_HEAD(processes);
+static DEFINE_HASHTABLE(by_mm, 8);
+static u32 nr_processes;
+static atomic_t nr_spans = ATOMIC_INIT(0);
+static atomic_t nr_pools = ATOMIC_INIT(0);
+
+static struct mmu_notifier *process_alloc(struct mm_struct *mm)
+{
+	struct mhint_process *p = kzalloc(sizeof(*p), GFP_KERNEL_ACCOUNT);
+
+	if (!p)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&p->node);
+	INIT_LIST_HEAD(&p->held);
+	mutex_init(&p->lock);
+	spin_lock_init(&p->spin);
+	xa_init_flags(&p->files, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
+	p->binds.moving = true;
+	return &p->mn;
+}
+
+static void process_free(struct mmu_notifier *mn)
+{
+	kfree(container_of(mn, struct mhint_process, mn));
+}
+
+/* Let go of pages; @held is empty afterwards. */
+void mhint_held_free(struct list_head *held)
+{
+	struct mhint_held *h, *next;
+	u32 i;
+
+	list_for_each_entry_safe(h, next, held, list) {
+		for (i = 0; i < h->nr; i++)
+			put_page(h->pages[i]);
+		list_del(&h->list);
+		free_page((unsigned long)h);
+		cond_resched();
+	}
+}
+
+static void drop_spans(struct mhint_process *p, struct mhint_spans *s)
+{
+	struct mhint_span *v;
+
+	spin_lock(&p->spin);
+	v = s->v;
+	atomic_sub(s->size, &nr_spans);
+	s->v = NULL;
+	s->nr = 0;
+	s->size = 0;
+	spin_unlock(&p->spin);
+	kvfree(v);
+}
+
+/* Nobody calls for it and no snapshot looks at it any more. */
+static void process_drop(struct mhint_process *p)
+{
+	LIST_HEAD(held);
+	int i;
+
+	drop_spans(p, &p->binds);
+	drop_spans(p, &p->hot);
+	drop_spans(p, &p->discard);
+	spin_lock(&p->spin);
+	for (i = 0; i < MHINT_MAX_POOLS; i++) {
+		if (p->pools[i].id)
+			atomic_dec(&nr_pools);
+		p->pools[i].id = 0;
+	}
+	list_splice_init(&p->held, &held);
+	spin_unlock(&p->spin);
+	mhint_held_free(&held);
+	mhint_files_drop(p);
+	mmu_notifier_put(&p->mn);
+}
+
+static void unlist(struct mhint_process *p)
+{
+	lockdep_assert_held(&list_lock);
+	list_del_init(&p->node);
+	hash_del(&p->by_mm);
+	nr_processes--;
+}
+
+/* True for one caller: drops it. */
+static bool process_unlist(struct mhint_process *p)
+{
+	bool listed;
+
+	spin_lock(&list_lock);
+	listed = !list_empty(&p->node);
+	if (listed)
+		unlist(p);
+	spin_unlock(&list_lock);
+	return listed;
+}
+
+static void process_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct mhint_process *p = container_of(mn, struct mhint_process, mn);
+
+	if (process_unlist(p))
+		process_drop(p);
+}
+
+/*
+ * What is unmapped or moved is not what the process meant to be discardable any
+ * more: something else may soon be at these addresses.  Other hints may stay:
+ * the host finds out what is wrong.
+ */
+static int process_invalidate(struct mmu_notifier *mn,
+			      const struct mmu_notifier_range *range)
+{
+	struct mhint_process *p = container_of(mn, struct mhint_process, mn);
+
+	if (range->event != MMU_NOTIFY_UNMAP || !READ_ONCE(p->discard.nr))
+		return 0;
+	spin_lock(&p->spin);
+	mhint_spans_cut(&p->discard, range->start, range->end);
+	spin_unlock(&p->spin);
+	return 0;
+}
+
+static const struct mmu_notifier_ops process_ops = {
+	.alloc_notifier		= process_alloc,
+	.free_notifier		= process_free,
+	.release		= process_release,
+	.invalidate_range_start	= process_invalidate,
+};
+
+/**
+ * mhint_process_of - what was said of an address space
+ * @mm: the caller's own, or one of which the caller holds a user
+ *
+ * Return: NULL if nothing was.  Stays as long as @mm has users.
+ */
+struct mhint_process *mhint_process_of(struct mm_struct *mm)
+{
+	struct mhint_process *p, *found = NULL;
+
+	spin_lock(&list_lock);
+	hash_for_each_possible(by_mm, p, by_mm, (unsigned long)mm)
+		if (p->mn.mm == mm) {
+			found = p;
+			break;
+		}
+	spin_unlock(&list_lock);
+	return found;
+}
+
+/**
+ * mhint_process_current - what the calling process has said
+ * @create: it is about to say something
+ *
+ * Return: for the rest of the call; NULL: nothing was said and !@create;
+ * -ENOSPC: too many processes have said something; -ENOMEM; -EINVAL: a kernel
+ * thread.
+ */
+struct mhint_process *mhint_process_current(bool create)
+{
+	struct mm_struct *mm = current->mm;
+	struct mhint_process *p;
+	struct mmu_notifier *mn;
+	int err = 0;
+
+	if (!mm)
+		return ERR_PTR(-EINVAL);
+	p = mhint_process_of(mm);
+	if (p || !create)
+		return p;
+
+	mn = mmu_notifier_get(&process_ops, mm);
+	if (IS_ERR(mn))
+		return ERR_CAST(mn);
+	p = container_of(mn, struct mhint_process, mn);
+	spin_lock(&list_lock);
+	if (!list_empty(&p->node)) {
+		err = -EEXIST;	/* another thread was faster */
+	} else if (nr_processes >= MHINT_MAX_PROCESSES) {
+		err = -ENOSPC;
+	} else {
+		list_add_tail(&p->node, &processes);
+		hash_add(by_mm, &p->by_mm, (unsigned long)mm);
+		nr_processes++;
+	}
+	spin_unlock(&list_lock);
+	/* The list has one reference of the notifier. */
+	if (err)
+		mmu_notifier_put(mn);
+	return err == -ENOSPC ? ERR_PTR(err) : p;
+}
+
+/**
+ * mhint_process_mms - the address spaces about which something was said
+ * @nr: how many
+ *
+ * Return: an array, each with a reference (mmdrop), to be freed by kvfree();
+ * NULL: none, or no memory.
+ */
+struct mm_struct **mhint_process_mms(u32 *nr)
+{
+	struct mhint_process *p;
+	struct mm_struct **mms;
+
+	*nr = 0;
+	mms = kvmalloc_array(MHINT_MAX_PROCESSES, sizeof(*mms), GFP_KERNEL);
+	if (!mms)
+		return NULL;
+	spin_lock(&list_lock);
+	list_for_each_entry(p, &processes, node) {
+		mmgrab(p->mn.mm);
+		mms[(*nr)++] = p->mn.mm;
+	}
+	spin_unlock(&list_lock);
+	return mms;
+}
+
+/* Let go of the pages that the host might have dropped. */
+void mhint_processes_unhold(void)
+{
+	struct mhint_process *p;
+	LIST_HEAD(held);
+
+	spin_lock(&list_lock);
+	list_for_each_entry(p, &processes, node) {
+		spin_lock(&p->spin);
+		list_splice_tail_init(&p->held, &held);
+		spin_unlock(&p->spin);
+	}
+	spin_unlock(&list_lock);
+	mhint_held_free(&held);
+}
+
+/**
+ * mhint_process_room - see to it that a set can be changed once
+ * @p: the process; its lock is held
+ * @s: one of its sets
+ *
+ * Return: 0, also where the set is as large as it may be and a change may fail
+ * by -ENOSPC; -ENOSPC: all processes together have too many; -ENOMEM.
+ */
+int mhint_process_room(struct mhint_process *p, struct mhint_spans *s)
+{
+	struct mhint_span *v, *old;
+	u32 size;
+
+	lockdep_assert_held(&p->lock);
+	if (s->nr + MHINT_SPANS_ROOM <= s->size || s->size == MHINT_MAX_SPANS)
+		return 0;
+	size = clamp(s->size * 2, MHINT_MIN_SPANS, MHINT_MAX_SPANS);
+	if (atomic_add_return(size - s->size, &nr_spans) > MHINT_MAX_SPANS_ALL) {
+		atomic_sub(size - s->size, &nr_spans);
+		return -ENOSPC;
+	}
+	v = kvmalloc_array(size, sizeof(*v), GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+			   __GFP_RETRY_MAYFAIL);
+	if (!v) {
+		atomic_sub(size - s->size, &nr_spans);
+		return -ENOMEM;
+	}
+	spin_lock(&p->spin);
+	memcpy(v, s->v, s->nr * sizeof(*v));
+	old = s->v;
+	s->v = v;
+	s->size = size;
+	spin_unlock(&p->spin);
+	kvfree(old);
+	return 0;
+}
+
+void mhint_process_count_pools(int more)
+{
+	atomic_add(more, &nr_pools);
+}
+
+/* For sysfs. */
+void mhint_processes_count(u32 *procs, u32 *files, u32 *pools)
+{
+	*procs = READ_ONCE(nr_processes);
+	*files = mhint_files_count();
+	*pools = atomic_read(&nr_pools);
+}
+
+/* No call and no snapshot is under way; exiting processes may be. */
+void mhint_processes_exit(void)
+{
+	struct mhint_process *p;
+
+	for (;;) {
+		spin_lock(&list_lock);
+		p = list_first_entry_or_null(&processes, struct mhint_process, node);
+		if (p)
+			unlist(p);
+		spin_unlock(&list_lock);
+		if (!p)
+			break;
+		process_drop(p);
+	}
+	/* Callbacks of those that released themselves have returned. */
+	mmu_notifier_synchronize();
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From a sector of a block device to an entry.
+ *
+ * A hinted disk and its partitions need nothing for this.  A virtual disk (LVM)
+ * needs a map, which a privileged agent loads: what device-mapper does with a
+ * sector cannot be asked from outside of it.  A map that is out of date makes
+ * hints that never match.
+ */
+#include <linux/blkdev.h>
+#include <linux/capability.h>
+#include <linux/err.h>
+#include <linux/list.h>
+#include <linux/rwsem.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "call.h"
+#include "entry.h"
+#include "internal.h"
+#include "limits.h"
+#include "segs.h"
+#include "snapshot.h"
+
+/*
+ * @diskseq: of the virtual disk: the same device number may be another one's
+ *	later.
+ */
+struct mhint_volume {
+	struct list_head node;
+	dev_t devt;
+	u64 diskseq;
+	u32 nr;
+	struct mhint_seg segs[] __counted_by(nr);
+};
+
+/* A device below, as long as segments that name it follow each other. */
+struct below {
+	dev_t devt;
+	struct file *file;
+	u64 base;
+	u64 nr_sectors;
+	u64 diskseq;
+};
+
+static DECLARE_RWSEM(volumes_lock);
+static LIST_HEAD(volumes);
+static u32 nr_volumes, nr_segments;
+
+/* Devices that sit on others have no parent; see disks.c. */
+static bool is_virtual(struct gendisk *disk)
+{
+	return !disk_to_dev(disk)->parent;
+}
+
+static struct mhint_volume *find_volume(dev_t devt)
+{
+	struct mhint_volume *v;
+
+	list_for_each_entry(v, &volumes, node)
+		if (v->devt == devt)
+			return v;
+	return NULL;
+}
+
+static struct mhint_volume *volume_of(struct gendisk *disk)
+{
+	struct mhint_volume *v = find_volume(disk_devt(disk));
+
+	return v && v->diskseq == disk->diskseq ? v : NULL;
+}
+
+/* Can entries name blocks of this device?  May ask the disk who it is. */
+bool mhint_volume_hinted(struct block_device *bdev)
+{
+	struct gendisk *disk = bdev->bd_disk;
+	bool hinted;
+
+	if (!is_virtual(disk))
+		return mhint_disk_hinted(disk);
+	down_read(&volumes_lock);
+	hinted = volume_of(disk);
+	up_read(&volumes_lock);
+	return hinted;
+}
+
+static int make_entry(u32 id, u64 sector, u64 *entry)
+{
+	u64 block = sector / MEM_HINT_SECTORS_PER_BLOCK;
+
+	if (sector % MEM_HINT_SECTORS_PER_BLOCK || block > MEM_HINT_BLOCK_MASK)
+		return MHINT_SKIP_DISK;
+	*entry = mhint_entry(id, MEM_HINT_CLASS_BACKED, block);
+	return MHINT_SKIP_NONE;
+}
+
+/**
+ * mhint_volume_entry - the entry for 4 KiB of a block device
+ * @bdev: a disk, a partition, or a virtual disk
+ * @sector: the first one, on @bdev
+ * @entry: of class backed
+ *
+ * Return: MHINT_SKIP_NONE or MHINT_SKIP_DISK.
+ */
+int mhint_volume_entry(struct block_device *bdev, u64 sector, u64 *entry)
+{
+	struct gendisk *disk = bdev->bd_disk;
+	const struct mhint_seg *seg;
+	struct mhint_volume *v;
+	int skip = MHINT_SKIP_DISK;
+	u64 below;
+	u32 id;
+
+	sector += bdev->bd_start_sect;
+	if (!is_virtual(disk)) {
+		if (!mhint_disk_id(disk->diskseq, &id))
+			return skip;
+		return make_entry(id, sector, entry);
+	}
+	down_read(&volumes_lock);
+	v = volume_of(disk);
+	if (v) {
+		seg = mhint_segs_map(v->segs, v->nr, sector,
+				     MEM_HINT_SECTORS_PER_BLOCK, &below);
+		if (seg && mhint_disk_id(seg->diskseq, &id))
+			skip = make_entry(id, below, entry);
+	}
+	up_read(&volumes_lock);
+	return skip;
+}
+
+static void close_below(struct below *b)
+{
+	if (b->file)
+		bdev_fput(b->file);
+	b->file = NULL;
+}
+
+static int open_below(struct below *b, dev_t devt)
+{
+	struct block_device *bdev;
+	struct file *file;
+
+	if (b->file && b->devt == devt)
+		return 0;
+	close_below(b);
+	file = bdev_file_open_by_dev(devt, BLK_OPEN_READ, NULL, NULL);
+	if (IS_ERR(file))
+		return -ENODEV;
+	bdev = file_bdev(file);
+	if (is_virtual(bdev->bd_disk) || !mhint_disk_hinted(bdev->bd_disk)) {
+		bdev_fput(file);
+		return -EOPNOTSUPP;
+	}
+	b->devt = devt;
+	b->file = file;
+	b->base = bdev->bd_start_sect;
+	b->nr_sectors = bdev_nr_sectors(bdev);
+	b->diskseq = bdev->bd_disk->diskseq;
+	return 0;
+}
+
+static int fill_segs(struct mhint_volume *v, const struct mem_hint_segment *in)
+{
+	struct below b = {};
+	int err = 0;
+	u64 len;
+	u32 i;
+
+	for (i = 0; i < v->nr && !err; i++) {
+		err = open_below(&b, MKDEV(in[i].major, in[i].minor));
+		if (err)
+			break;
+		len = mhint_seg_below(&in[i]);
+		if (len > b.nr_sectors || in[i].target > b.nr_sectors - len)
+			err = -EINVAL;
+		v->segs[i].s = in[i];
+		v->segs[i].base = b.base + in[i].target;
+		v->segs[i].diskseq = b.diskseq;
+	}
+	close_below(&b);
+	return err;
+}
+
+static void forget(struct mhint_volume *v)
+{
+	list_del(&v->node);
+	nr_volumes--;
+	nr_segments -= v->nr;
+	kvfree(v);
+}
+
+/* @v in place of what was known of @devt; @v: NULL: nothing. */
+static int put_volume(dev_t devt, struct mhint_volume *v)
+{
+	struct mhint_volume *old;
+	u32 freed;
+	int err = 0;
+
+	down_write(&volumes_lock);
+	old = find_volume(devt);
+	freed = old ? old->nr : 0;
+	if (v && ((!old && nr_volumes == MHINT_MAX_VOLUMES) ||
+		  nr_segments - freed + v->nr > MHINT_MAX_SEGMENTS_ALL)) {
+		err = -ENOSPC;
+		goto out;
+	}
+	if (old)
+		forget(old);
+	if (v) {
+		list_add(&v->node, &volumes);
+		nr_volumes++;
+		nr_segments += v->nr;
+	}
+out:
+	up_write(&volumes_lock);
+	return err;
+}
+
+static int load(struct file *file, const struct mem_hint_segments *arg,
+		const struct mem_hint_segment *in)
+{
+	struct gendisk *disk = file_bdev(file)->bd_disk;
+	struct mhint_volume *v;
+	int err;
+
+	if (!is_virtual(disk) || bdev_is_partition(file_bdev(file)))
+		return -EOPNOTSUPP;
+	err = mhint_segs_check(in, arg->nr, get_capacity(disk));
+	if (err)
+		return err;
+	v = kvzalloc(struct_size(v, segs, arg->nr), GFP_KERNEL_ACCOUNT);
+	if (!v)
+		return -ENOMEM;
+	v->nr = arg->nr;
+	v->devt = disk_devt(disk);
+	v->diskseq = disk->diskseq;
+	err = fill_segs(v, in);
+	if (!err)
+		err = put_volume(v->devt, v);
+	if (err)
+		kvfree(v);
+	return err;
+}
+
+/* MEM_HINT_OP_SEGMENTS */
+int mhint_op_segments(struct mem_hint_segments *arg)
+{
+	struct mem_hint_segment *in;
+	struct file *file;
+	dev_t devt;
+	int err;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (arg->nr > MEM_HINT_MAX_SEGMENTS)
+		return -E2BIG;
+	if (arg->major >= 1U << (32 - MINORBITS) || arg->minor >= 1U << MINORBITS)
+		return -ENODEV;
+	devt = MKDEV(arg->major, arg->minor);
+	if (!arg->nr)
+		return put_volume(devt, NULL);
+
+	in = vmemdup_array_user(u64_to_user_ptr(arg->segments_uptr), arg->nr,
+				sizeof(*in));
+	if (IS_ERR(in))
+		return PTR_ERR(in);
+	file = bdev_file_open_by_dev(devt, BLK_OPEN_READ, NULL, NULL);
+	if (IS_ERR(file)) {
+		err = -ENODEV;
+	} else {
+		err = load(file, arg, in);
+		bdev_fput(file);
+	}
+	kvfree(in);
+	return err;
+}
+
+void mhint_volumes_exit(void)
+{
+	struct mhint_volume *v, *next;
+
+	list_for_each_entry_safe(v, next, &volumes, node)
+		forget(v);
+}

@@ -1,0 +1,1355 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mem_hint(2) and /dev/mem_hints: every refusal, and what a migration's start
+ * makes of what was said, read as a host reads it.
+ *
+ * Runs as root in a guest whose module is loaded with allow_local=1 and
+ * ready_ms=1000, with ext4 on vda1 in /mnt.  Each test is a process of its own,
+ * so it begins with nothing said.
+ */
+#define _GNU_SOURCE
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/userfaultfd.h>
+
+#include "kselftest_harness.h"
+#include "guest.h"
+
+#define PART_BLOCKS	256	/* vda1 starts at 1 MiB */
+#define DATA		"/mnt/data"
+#define DATA_PAGES	1024
+#define READY_MS	1000
+#define GENEROUS_MS	20000	/* emulation on a busy machine */
+
+static int dev = -1;
+static long nr_syscall = -1;
+static bool by_syscall;
+
+/* 0 or a negative errno. */
+static int call_size(unsigned int op, void *arg, size_t size)
+{
+	long ret;
+
+	if (by_syscall)
+		ret = syscall(nr_syscall, op, arg, size, 0);
+	else
+		ret = ioctl(dev, _IOC(_IOC_READ | _IOC_WRITE, MEM_HINT_IOC_TYPE,
+				      MEM_HINT_IOC_NR(op), size), arg);
+	return ret < 0 ? -errno : ret;
+}
+
+#define call(op, arg) call_size(MEM_HINT_OP_##op, arg, sizeof(*(arg)))
+
+static int do_file(int fd, unsigned int *file)
+{
+	struct mem_hint_file a = { .fd = fd };
+	int err = call(FILE, &a);
+
+	if (file)
+		*file = a.out_file;
+	return err;
+}
+
+static int do_bind(int fd, void *addr, uint64_t len, uint64_t offset)
+{
+	struct mem_hint_bind a = {
+		.fd = fd, .addr = (uintptr_t)addr, .len = len, .offset = offset,
+	};
+
+	return call(BIND, &a);
+}
+
+static int do_unbind(void *addr, uint64_t len)
+{
+	struct mem_hint_unbind a = { .addr = (uintptr_t)addr, .len = len };
+
+	return call(UNBIND, &a);
+}
+
+static int do_class(int class, void *addr, uint64_t len)
+{
+	struct mem_hint_set_class a = {
+		.class = class, .addr = (uintptr_t)addr, .len = len,
+	};
+
+	return call(CLASS, &a);
+}
+
+static int do_pool(void *addr, unsigned int shift, uint64_t nr, void *desc)
+{
+	struct mem_hint_pool a = {
+		.frame_shift = shift, .addr = (uintptr_t)addr, .nr_frames = nr,
+		.desc_uptr = (uintptr_t)desc,
+	};
+	int err = call(POOL, &a);
+
+	return err ?: (int)a.out_pool;
+}
+
+static int do_unpool(unsigned int pool)
+{
+	struct mem_hint_unpool a = { .pool = pool };
+
+	return call(UNPOOL, &a);
+}
+
+static struct mem_hint_query query(void)
+{
+	struct mem_hint_query q = {};
+
+	if (call(QUERY, &q))
+		memset(&q, 0xff, sizeof(q));
+	return q;
+}
+
+static uint64_t desc(unsigned int file, uint64_t block)
+{
+	return MEM_HINT_DESC_VALID | (uint64_t)file << MEM_HINT_DESC_FILE_SHIFT | block;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+}
+
+static void *anon(size_t nr)
+{
+	void *p = mmap(NULL, nr * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Start of a migration; the channel, or -1. */
+static int start(uint64_t classes)
+{
+	struct mem_hint_start s = { .classes = htole64(classes | 1) };
+	struct mem_hint_started started;
+	int fd = channel_connect();
+
+	if (fd < 0)
+		return -1;
+	if (!channel_hello(fd, NULL, NULL, 0) ||
+	    channel_send(fd, MEM_HINT_MSG_START, 2, &s, sizeof(s)) ||
+	    channel_recv(fd, NULL, &started, sizeof(started)) != MEM_HINT_MSG_STARTED) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Its end; waits until the channel takes the next one. */
+static bool complete(int fd)
+{
+	bool ok = channel_complete(fd) == MEM_HINT_MSG_COMPLETED;
+
+	close(fd);
+	return ok;
+}
+
+static bool migrate(uint64_t classes)
+{
+	int fd = start(classes);
+
+	return fd >= 0 && complete(fd);
+}
+
+#define DISCARDABLE	(1 << MEM_HINT_CLASS_DISCARDABLE)
+#define HOT		(1 << MEM_HINT_CLASS_HOT)
+
+static uint64_t snapshot(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "snapshot/%s", name);
+	return hints_u64(path);
+}
+
+static uint64_t bare_entry(const void *addr)
+{
+	return table_entry(frame_of(addr)) & ~(MEM_HINT_GEN_MASK << MEM_HINT_GEN_SHIFT);
+}
+
+/* Block of the file system that holds a page of a file. */
+static uint64_t file_block(int fd, uint64_t offset)
+{
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	} u = {};
+
+	u.map.fm_start = offset;
+	u.map.fm_length = PAGE;
+	u.map.fm_extent_count = 1;
+	if (ioctl(fd, FS_IOC_FIEMAP, &u.map) || !u.map.fm_mapped_extents)
+		return 0;
+	return (u.map.fm_extents[0].fe_physical + offset -
+		u.map.fm_extents[0].fe_logical) / PAGE;
+}
+
+static bool names(const void *addr, int fd, uint64_t offset)
+{
+	return entry_is(addr, disk_id("vda"), PART_BLOCKS + file_block(fd, offset));
+}
+
+/* Pages read from DATA by the page cache, so that no I/O names them. */
+static char *data_pages(int fd, unsigned int nr, uint64_t offset)
+{
+	char *p = locked_pages(nr);
+
+	if (!p || pread(fd, p, nr * PAGE, offset) != (ssize_t)(nr * PAGE))
+		return NULL;
+	return p;
+}
+
+/* Processes that are gone drop what they said a little later. */
+static bool settles_to(const char *name, uint64_t want)
+{
+	int tries;
+
+	for (tries = 0; tries < 500; tries++) {
+		if (hints_u64(name) == want)
+			return true;
+		usleep(20000);
+	}
+	ksft_print_msg("%s is %llu, not %llu\n", name,
+		       (unsigned long long)hints_u64(name), (unsigned long long)want);
+	return false;
+}
+
+/* In a child: 0 if it did what it should. */
+static int in_child(bool (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(!fn(arg));
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+FIXTURE(mem_hint)
+{
+	int data;
+};
+
+FIXTURE_VARIANT(mem_hint)
+{
+	bool by_syscall;
+};
+
+FIXTURE_VARIANT_ADD(mem_hint, device)
+{
+	.by_syscall = false,
+};
+
+FIXTURE_VARIANT_ADD(mem_hint, syscall)
+{
+	.by_syscall = true,
+};
+
+FIXTURE_SETUP(mem_hint)
+{
+	char text[32];
+
+	by_syscall = variant->by_syscall;
+	if (hints_text("syscall_nr", text, sizeof(text)))
+		nr_syscall = strtol(text, NULL, 0);
+	if (by_syscall && nr_syscall < 0)
+		SKIP(return, "this kernel has no mem_hint()");
+	dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(dev, 0);
+	self->data = open(DATA, O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(self->data, 0);
+}
+
+FIXTURE_TEARDOWN(mem_hint)
+{
+}
+
+#define T(name) TEST_F_TIMEOUT(mem_hint, name, 200)
+
+/* ---- the way in ----------------------------------------------------------- */
+
+T(query)
+{
+	struct mem_hint_query q = query();
+
+	EXPECT_EQ(q.out_abi, MEM_HINT_ABI_VERSION);
+	EXPECT_EQ(q.out_max_op, MEM_HINT_OP_READY);
+	EXPECT_EQ(q.out_state, MEM_HINT_STATE_IDLE);
+	EXPECT_EQ(q.out_nr_files, 0);
+	EXPECT_EQ(q.out_nr_binds, 0);
+	EXPECT_EQ(q.out_nr_pools, 0);
+	EXPECT_GE(q.out_max_files, 1024);
+	EXPECT_LE(q.out_max_files, 1U << MEM_HINT_DESC_FILE_BITS);
+	if (!by_syscall)
+		return;
+	EXPECT_EQ(syscall(nr_syscall, 0, NULL, 0, MEM_HINT_GET_ABI), MEM_HINT_ABI_VERSION);
+	EXPECT_EQ(syscall(nr_syscall, 0, NULL, 0, MEM_HINT_GET_ERRATA), 0);
+	EXPECT_EQ(syscall(nr_syscall, 0, NULL, 0, 4), -1);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(syscall(nr_syscall, 1, &q, sizeof(q), MEM_HINT_GET_ABI), -1);
+	EXPECT_EQ(errno, EINVAL);
+}
+
+static const size_t sizes[] = {
+	0, sizeof(struct mem_hint_query), sizeof(struct mem_hint_file),
+	sizeof(struct mem_hint_unfile), sizeof(struct mem_hint_bind),
+	sizeof(struct mem_hint_unbind), sizeof(struct mem_hint_pool),
+	sizeof(struct mem_hint_unpool), sizeof(struct mem_hint_set_class),
+	sizeof(struct mem_hint_translate), sizeof(struct mem_hint_segments),
+	sizeof(struct mem_hint_events), sizeof(struct mem_hint_wait),
+	sizeof(struct mem_hint_ready),
+};
+
+T(unknown)
+{
+	int want = by_syscall ? -EOPNOTSUPP : -ENOTTY;
+	char buf[64] = {};
+
+	EXPECT_EQ(call_size(0, buf, sizeof(buf)), want);
+	EXPECT_EQ(call_size(MEM_HINT_OP_READY + 1, buf, sizeof(buf)), want);
+	EXPECT_EQ(call_size(100, buf, sizeof(buf)), want);
+	EXPECT_EQ(ioctl(dev, _IO(0xBD, 0x41), buf), -1);
+	EXPECT_EQ(errno, ENOTTY);
+}
+
+T(sizes)
+{
+	static char buf[5000];
+	unsigned int op;
+	size_t size;
+
+	for (op = 1; op <= MEM_HINT_OP_READY; op++) {
+		for (size = 0; size < sizes[op]; size++) {
+			memset(buf, 0, sizeof(buf));
+			ASSERT_EQ(call_size(op, buf, size), -EINVAL);
+		}
+		memset(buf, 0, sizeof(buf));
+		buf[sizes[op]] = 1;
+		EXPECT_EQ(call_size(op, buf, sizes[op] + 1), -E2BIG);
+		buf[sizes[op]] = 0;
+		EXPECT_EQ(call_size(op, buf, 4097), -E2BIG);
+	}
+	/* A longer struct with nothing in its tail is as good. */
+	memset(buf, 0, sizeof(buf));
+	EXPECT_EQ(call_size(MEM_HINT_OP_QUERY, buf, 4096), 0);
+}
+
+T(flags)
+{
+	char buf[64];
+	unsigned int op, bit;
+
+	for (op = 1; op <= MEM_HINT_OP_READY; op++)
+		for (bit = 0; bit < 32; bit++) {
+			uint32_t flags = 1U << bit;
+
+			if (op == MEM_HINT_OP_EVENTS && bit < 2)
+				continue;
+			memset(buf, 0, sizeof(buf));
+			memcpy(buf, &flags, sizeof(flags));
+			ASSERT_EQ(call_size(op, buf, sizes[op]), -EINVAL) {
+				TH_LOG("op %u, flag %x", op, flags);
+			}
+		}
+}
+
+T(pointers)
+{
+	void *ro = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int op;
+
+	for (op = 1; op <= MEM_HINT_OP_READY; op++) {
+		EXPECT_EQ(call_size(op, NULL, sizes[op]), -EFAULT);
+		EXPECT_EQ(call_size(op, (void *)-4096UL, sizes[op]), -EFAULT);
+	}
+	EXPECT_EQ(call_size(MEM_HINT_OP_QUERY, ro, sizes[1]), -EFAULT);
+	/* Who cannot be answered has changed nothing. */
+	EXPECT_EQ(call_size(MEM_HINT_OP_EVENTS, ro, sizes[MEM_HINT_OP_EVENTS]), -EFAULT);
+	EXPECT_LT(open("/dev/null", O_RDONLY), self->data + 2);
+}
+
+T(switched_off)
+{
+	struct mem_hint_query q;
+
+	ASSERT_EQ(do_bind(self->data, anon(1), PAGE, 0), 0);
+	ASSERT_EQ(hints_write("enabled", "0"), 0);
+	EXPECT_EQ(do_bind(self->data, anon(1), PAGE, 0), -ESHUTDOWN);
+	q = query();
+	EXPECT_EQ(q.out_state, MEM_HINT_STATE_OFF);
+	EXPECT_EQ(q.out_nr_binds, 1);
+	ASSERT_EQ(hints_write("enabled", "1"), 0);
+	EXPECT_EQ(do_bind(self->data, anon(1), PAGE, 0), 0);
+}
+
+/* ---- files and memory that cannot be named -------------------------------- */
+
+T(files)
+{
+	int p[2], s = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+	unsigned int a = 77, b = 77;
+
+	ASSERT_EQ(pipe(p), 0);
+	EXPECT_EQ(do_file(-1, NULL), -EBADF);
+	EXPECT_EQ(do_file(9999, NULL), -EBADF);
+	EXPECT_EQ(do_file(p[0], NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(s, NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open("/mnt", O_RDONLY | O_DIRECTORY), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open("/proc/self/maps", O_RDONLY), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open("/sys/kernel/mm/hints/abi", O_RDONLY), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open("/dev/null", O_RDONLY), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open("/dev/vda", O_RDONLY), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open("/init", O_RDONLY), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(memfd_create("x", 0), NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(dev, NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(open(DATA, O_PATH), NULL), -EBADF);
+	EXPECT_EQ(do_file(open(DATA, O_WRONLY), NULL), -EBADF);
+	EXPECT_EQ(query().out_nr_files, 0);
+
+	/* The same file is the same number, by whatever descriptor. */
+	EXPECT_EQ(do_file(self->data, &a), 0);
+	fd = open(DATA, O_RDWR);
+	EXPECT_EQ(do_file(fd, &b), 0);
+	EXPECT_EQ(a, b);
+	EXPECT_EQ(query().out_nr_files, 1);
+	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = a })), 0);
+	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = a })), -ENOENT);
+	EXPECT_EQ(query().out_nr_files, 0);
+}
+
+T(ranges)
+{
+	char *p = anon(8);
+
+	EXPECT_EQ(do_bind(self->data, p + 1, PAGE, 0), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, p, PAGE - 1, 0), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, p, 0, 0), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, p, PAGE, 512), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, p, -PAGE, 0), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, (void *)-PAGE, 2 * PAGE, 0), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, (void *)-PAGE, PAGE, 0), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, p, PAGE, -PAGE), -EINVAL);
+	EXPECT_EQ(do_bind(self->data, p, PAGE, 1ULL << 63), -EINVAL);
+	EXPECT_EQ(do_unbind(p + 1, PAGE), -EINVAL);
+	EXPECT_EQ(do_unbind(p, 0), -EINVAL);
+	EXPECT_EQ(do_class(MEM_HINT_CLASS_HOT, p + 1, PAGE), -EINVAL);
+	EXPECT_EQ(do_class(3, p, PAGE), -EOPNOTSUPP);
+	EXPECT_EQ(do_class(~0U, p, PAGE), -EOPNOTSUPP);
+	ASSERT_EQ(munmap(p + 4 * PAGE, PAGE), 0);
+	EXPECT_EQ(do_bind(self->data, p, 8 * PAGE, 0), -ENOMEM);
+	EXPECT_EQ(do_bind(self->data, p + 4 * PAGE, PAGE, 0), -ENOMEM);
+	EXPECT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), -ENOMEM);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), 0);
+	/* What is not bound, or not mapped, may be unbound. */
+	EXPECT_EQ(do_unbind(p, 8 * PAGE), 0);
+	EXPECT_EQ(query().out_nr_binds, 0);
+	/* A bind that failed has not named its file either. */
+	EXPECT_EQ(query().out_nr_files, 1);
+}
+
+T(memory)
+{
+	int rw = memfd_create("x", 0), ro, text = open("/bin/busybox", O_RDONLY);
+	char path[64];
+	char *p;
+
+	ASSERT_EQ(ftruncate(rw, 4 * PAGE), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", rw);
+	ro = open(path, O_RDONLY);
+	ASSERT_GE(ro, 0);
+	p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, ro, 0);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), -EACCES);
+	p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_PRIVATE, ro, 0);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), -EOPNOTSUPP);
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, rw, 0);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), 0);
+	EXPECT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, PAGE), -EOPNOTSUPP);
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, text, 0);
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), -EOPNOTSUPP);
+	EXPECT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, PAGE), -EOPNOTSUPP);
+	p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, self->data, 0);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), -EOPNOTSUPP);
+	p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_PRIVATE, self->data, 0);
+	EXPECT_EQ(do_bind(self->data, p, 4 * PAGE, 0), -EOPNOTSUPP);
+	/* This program's own code. */
+	p = (char *)((uintptr_t)file_block & -PAGE);
+	EXPECT_EQ(do_bind(self->data, p, PAGE, 0), -EOPNOTSUPP);
+}
+
+T(pools)
+{
+	uint64_t *d = anon(1);
+	char *p = anon(64);
+	int pool, i;
+
+	EXPECT_EQ(do_pool(p + 1, 12, 4, d), -EINVAL);
+	EXPECT_EQ(do_pool(p, 11, 4, d), -EINVAL);
+	EXPECT_EQ(do_pool(p, 22, 4, d), -EINVAL);
+	EXPECT_EQ(do_pool(p, 12, 0, d), -EINVAL);
+	EXPECT_EQ(do_pool(p, 12, 1ULL << 52, d), -EINVAL);
+	EXPECT_EQ(do_pool(p, 12, 1ULL << 61, d), -EINVAL);
+	EXPECT_EQ(do_pool(p, 12, 4, (char *)d + 4), -EINVAL);
+	EXPECT_EQ(do_pool(p, 12, 4, (void *)-8UL), -EINVAL);
+	EXPECT_EQ(do_pool((void *)-PAGE, 12, 1, d), -EINVAL);
+	pool = do_pool(p, 14, 8, d);
+	ASSERT_GT(pool, 0);
+	EXPECT_EQ(do_pool(p + 31 * PAGE, 12, 1, d), -EEXIST);
+	EXPECT_EQ(do_unpool(pool + 1), -ENOENT);
+	EXPECT_EQ(do_unpool(0), -ENOENT);
+	EXPECT_EQ(do_unpool(pool), 0);
+	EXPECT_EQ(do_unpool(pool), -ENOENT);
+	for (i = 0; i < (int)query().out_max_pools; i++)
+		ASSERT_GT(do_pool(p + i * PAGE, 12, 1, d), 0);
+	EXPECT_EQ(do_pool(anon(1), 12, 1, d), -ENOSPC);
+	EXPECT_EQ(query().out_nr_pools, query().out_max_pools);
+}
+
+/* ---- what becomes of it --------------------------------------------------- */
+
+T(bind_is_named)
+{
+	char *p = data_pages(self->data, 64, 0), *disk = locked_pages(1);
+	int vda = open_direct("/dev/vda"), fd, i;
+
+	ASSERT_EQ(do_bind(self->data, p, 64 * PAGE, 0), 0);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(query().out_state, MEM_HINT_STATE_FROZEN);
+	for (i = 0; i < 64; i++) {
+		uint64_t e = table_entry(frame_of(p + i * PAGE));
+
+		ASSERT_TRUE(names(p + i * PAGE, self->data, i * PAGE));
+		/* The host would read just what the page holds. */
+		ASSERT_EQ(pread(vda, disk, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE), PAGE);
+		ASSERT_EQ(memcmp(disk, p + i * PAGE, PAGE), 0);
+	}
+	EXPECT_EQ(snapshot("frames"), 64);
+	EXPECT_EQ(snapshot("cut"), 0);
+	EXPECT_TRUE(complete(fd));
+}
+
+T(bind_shared_memory)
+{
+	int m = memfd_create("x", 0), fd;
+	char *p;
+
+	ASSERT_EQ(ftruncate(m, 16 * PAGE), 0);
+	p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
+	ASSERT_EQ(pread(self->data, p, 16 * PAGE, 4 * PAGE), 16 * PAGE);
+	ASSERT_EQ(do_bind(self->data, p, 16 * PAGE, 4 * PAGE), 0);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(names(p, self->data, 4 * PAGE));
+	EXPECT_TRUE(names(p + 15 * PAGE, self->data, 19 * PAGE));
+	EXPECT_TRUE(complete(fd));
+}
+
+T(bind_replaced_and_taken_back)
+{
+	char *p = data_pages(self->data, 16, 0);
+	int fd;
+
+	ASSERT_EQ(do_bind(self->data, p, 16 * PAGE, 0), 0);
+	ASSERT_EQ(do_bind(self->data, p + 4 * PAGE, 2 * PAGE, 100 * PAGE), 0);
+	ASSERT_EQ(do_unbind(p + 8 * PAGE, 4 * PAGE), 0);
+	EXPECT_EQ(query().out_nr_binds, 4);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(names(p + 3 * PAGE, self->data, 3 * PAGE));
+	EXPECT_TRUE(names(p + 4 * PAGE, self->data, 100 * PAGE));
+	EXPECT_TRUE(names(p + 5 * PAGE, self->data, 101 * PAGE));
+	EXPECT_TRUE(names(p + 6 * PAGE, self->data, 6 * PAGE));
+	EXPECT_TRUE(names(p + 12 * PAGE, self->data, 12 * PAGE));
+	EXPECT_EQ(snapshot("frames"), 12);
+	EXPECT_TRUE(complete(fd));
+}
+
+T(pool_is_named)
+{
+	char *p = data_pages(self->data, 32, 0);
+	uint64_t *d = locked_pages(1);
+	unsigned int file;
+	int fd, i;
+
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	d[0] = desc(file, 8);
+	d[1] = 0;				/* nothing is said */
+	d[2] = MEM_HINT_DESC_VALID | MEM_HINT_DESC_EMPTY;
+	d[3] = desc(file + 1, 0);		/* no such file */
+	d[4] = desc(file, DATA_PAGES);		/* beyond its end */
+	d[5] = desc(file, 0) | 1ULL << 60;	/* not of the form */
+	d[6] = desc(file, DATA_PAGES - 2);	/* half of it beyond */
+	d[7] = desc(file, 100);
+	ASSERT_GT(do_pool(p, 14, 8, d), 0);
+	/* What is empty loses what was known of it. */
+	ASSERT_EQ(do_bind(self->data, p + 8 * PAGE, 4 * PAGE, 0), 0);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	for (i = 0; i < 4; i++) {
+		EXPECT_TRUE(names(p + i * PAGE, self->data, (8 + i) * PAGE));
+		EXPECT_TRUE(names(p + (28 + i) * PAGE, self->data, (100 + i) * PAGE));
+	}
+	EXPECT_EQ(bare_entry(p + 8 * PAGE), 0);
+	EXPECT_TRUE(names(p + 24 * PAGE, self->data, (DATA_PAGES - 2) * PAGE));
+	EXPECT_EQ(snapshot("skipped_file"), 4);
+	EXPECT_EQ(snapshot("skipped_desc"), 4);
+	EXPECT_EQ(snapshot("skipped_hole"), 4 + 2);
+	EXPECT_TRUE(complete(fd));
+}
+
+/* A pool may be described before it is there, and moves with its addresses. */
+T(pool_by_address)
+{
+	uint64_t *d = locked_pages(1);
+	unsigned int file;
+	char *p = anon(4);
+	int fd;
+
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	d[0] = desc(file, 8);
+	ASSERT_EQ(munmap(p, 4 * PAGE), 0);
+	ASSERT_GT(do_pool(p, 14, 1, d), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("skipped_absent"), 4);
+	ASSERT_EQ(mmap(p, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		       MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE | MAP_LOCKED, -1, 0), p);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(names(p + 3 * PAGE, self->data, 11 * PAGE));
+	EXPECT_TRUE(complete(fd));
+}
+
+/* Pools of pages that are a file's: nobody else's hints are touched. */
+T(pool_of_a_file)
+{
+	char *p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED | MAP_POPULATE, self->data, 0);
+	uint64_t *d = locked_pages(1), before = bare_entry(p);
+	unsigned int file;
+
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	d[0] = desc(file, 500);
+	ASSERT_GT(do_pool(p, 14, 1, d), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("skipped_memory"), 4);
+	EXPECT_EQ(snapshot("frames"), 0);
+	EXPECT_EQ(bare_entry(p), before);
+}
+
+T(classes)
+{
+	char *p = data_pages(self->data, 4, 0);
+	uint64_t hot = (uint64_t)MEM_HINT_CLASS_HOT << MEM_HINT_CLASS_SHIFT, e;
+	int fd;
+
+	ASSERT_EQ(do_bind(self->data, p, 4 * PAGE, 0), 0);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_HOT, p + PAGE, PAGE), 0);
+	fd = start(0);			/* the host does not know of hot ones */
+	ASSERT_GE(fd, 0);
+	e = bare_entry(p + PAGE);
+	EXPECT_TRUE(names(p + PAGE, self->data, PAGE));
+	EXPECT_TRUE(complete(fd));
+	fd = start(HOT);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(bare_entry(p + PAGE), e | hot);
+	EXPECT_TRUE(names(p, self->data, 0));
+	EXPECT_TRUE(complete(fd));
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_BACKED, p, 4 * PAGE), 0);
+	fd = start(HOT);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(bare_entry(p + PAGE), e);
+	EXPECT_TRUE(complete(fd));
+}
+
+/* ---- files that change ---------------------------------------------------- */
+
+static int new_file(const char *path, unsigned int pages)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	char *buf = malloc(pages * PAGE);
+
+	memset(buf, 0x5a, pages * PAGE);
+	if (fd < 0 || pwrite(fd, buf, pages * PAGE, 0) != (ssize_t)(pages * PAGE) ||
+	    fsync(fd))
+		return -1;
+	free(buf);
+	return fd;
+}
+
+T(holes)
+{
+	int fd = open("/mnt/holes", O_RDWR | O_CREAT | O_TRUNC, 0644), c;
+	char *p = locked_pages(8);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(ftruncate(fd, 8 * PAGE), 0);
+	ASSERT_EQ(fallocate(fd, 0, 0, 4 * PAGE), 0);	/* unwritten */
+	ASSERT_EQ(pwrite(fd, p, PAGE, 6 * PAGE), PAGE);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_EQ(do_bind(fd, p, 8 * PAGE, 0), 0);
+	c = start(0);
+	ASSERT_GE(c, 0);
+	EXPECT_EQ(snapshot("skipped_hole"), 7);
+	EXPECT_EQ(snapshot("frames"), 1);
+	EXPECT_TRUE(names(p + 6 * PAGE, fd, 6 * PAGE));
+	EXPECT_TRUE(complete(c));
+	unlink("/mnt/holes");
+}
+
+T(dirty)
+{
+	int fd = new_file("/mnt/dirty", 4);
+	char *p = locked_pages(4);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(do_bind(fd, p, 4 * PAGE, 0), 0);
+	ASSERT_EQ(pwrite(fd, "x", 1, 0), 1);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("skipped_dirty"), 4);
+	EXPECT_EQ(snapshot("frames"), 0);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 4);
+	unlink("/mnt/dirty");
+}
+
+T(changed_later)
+{
+	int fd = new_file("/mnt/later", 8), other;
+	char *p = locked_pages(8);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(do_bind(fd, p, 8 * PAGE, 0), 0);
+	ASSERT_EQ(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, PAGE), 0);
+	ASSERT_EQ(ftruncate(fd, 6 * PAGE), 0);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 5);
+	EXPECT_EQ(snapshot("skipped_hole"), 3);
+	/* Deleted and replaced: the old one is what was meant, and is kept. */
+	ASSERT_EQ(unlink("/mnt/later"), 0);
+	other = new_file("/mnt/later", 8);
+	ASSERT_GE(other, 0);
+	close(fd);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 5);
+	EXPECT_NE(bare_entry(p), entry_for(disk_id("vda"),
+					   PART_BLOCKS + file_block(other, 0)));
+	unlink("/mnt/later");
+}
+
+/* ---- processes ------------------------------------------------------------ */
+
+static bool has_nothing(void *arg)
+{
+	return query().out_nr_binds == 0 && query().out_nr_files == 0 &&
+	       do_unbind(arg, PAGE) == 0;
+}
+
+T(fork_starts_anew)
+{
+	char *p = data_pages(self->data, 4, 0);
+	uint64_t processes = hints_u64("nr_processes");
+	int fd;
+
+	ASSERT_EQ(do_bind(self->data, p, 4 * PAGE, 0), 0);
+	EXPECT_EQ(hints_u64("nr_processes"), processes + 1);
+	EXPECT_EQ(in_child(has_nothing, p), 0);
+	EXPECT_EQ(query().out_nr_binds, 1);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(names(p, self->data, 0));
+	EXPECT_TRUE(complete(fd));
+}
+
+static bool bind_some(void *arg)
+{
+	int i, fd = *(int *)arg;
+
+	for (i = 0; i < 8; i++)
+		if (do_bind(fd, anon(4), 4 * PAGE, i * 100 * PAGE))
+			return false;
+	return do_pool(anon(4), 12, 4, anon(1)) > 0;
+}
+
+static bool bind_and_exec(void *arg)
+{
+	if (!bind_some(arg))
+		return false;
+	execl("/bin/busybox", "sleep", "100", NULL);
+	return false;
+}
+
+T(exec_and_exit_drop)
+{
+	uint64_t processes = hints_u64("nr_processes");
+	uint64_t files = hints_u64("nr_files"), pools = hints_u64("nr_pools");
+	pid_t pid;
+	int i;
+
+	for (i = 0; i < 5; i++)
+		EXPECT_EQ(in_child(bind_some, &self->data), 0);
+	EXPECT_TRUE(settles_to("nr_processes", processes));
+	pid = fork();
+	if (!pid)
+		_exit(!bind_and_exec(&self->data));
+	usleep(100000);
+	EXPECT_TRUE(settles_to("nr_processes", processes));
+	EXPECT_TRUE(settles_to("nr_files", files));
+	EXPECT_TRUE(settles_to("nr_pools", pools));
+	EXPECT_EQ(kill(pid, 0), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+#define REGISTRANTS 60
+
+/* Killed at any point, all at once, while a migration starts. */
+T(many_registrants)
+{
+	uint64_t processes = hints_u64("nr_processes");
+	pid_t pids[REGISTRANTS];
+	int i;
+
+	for (i = 0; i < REGISTRANTS; i++) {
+		pids[i] = fork();
+		if (!pids[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;) {
+				bind_some(&self->data);
+				usleep(100000);
+			}
+		}
+	}
+	EXPECT_TRUE(settles_to("nr_processes", processes + REGISTRANTS));
+	ASSERT_TRUE(migrate(DISCARDABLE | HOT));
+	for (i = 0; i < REGISTRANTS; i++)
+		kill(pids[i], SIGKILL);
+	ASSERT_TRUE(migrate(DISCARDABLE | HOT));
+	for (i = 0; i < REGISTRANTS; i++)
+		waitpid(pids[i], NULL, 0);
+	EXPECT_TRUE(settles_to("nr_processes", processes));
+	EXPECT_TRUE(settles_to("nr_files", 0));
+	EXPECT_TRUE(settles_to("nr_pools", 0));
+}
+
+T(limit_of_binds)
+{
+	unsigned int max = query().out_max_binds, i;
+	char *p = anon(2 * max + 64);
+	int err = 0;
+
+	ASSERT_NE(p, NULL);
+	for (i = 0; i < max + 16 && !err; i++)
+		err = do_bind(self->data, p + 2 * i * PAGE, PAGE, 0);
+	EXPECT_EQ(err, -ENOSPC);
+	EXPECT_LE(i, max + 1);
+	EXPECT_GE(i, max - 2);
+	EXPECT_EQ(query().out_nr_binds, i - 1);
+	EXPECT_EQ(do_unbind(p, 100 * PAGE), 0);
+	EXPECT_EQ(do_bind(self->data, p, PAGE, 0), 0);
+	/* One page after the other is one range. */
+	EXPECT_EQ(do_unbind(p, (2UL * max + 64) * PAGE), 0);
+	for (i = 0; i < 1000; i++)
+		ASSERT_EQ(do_bind(self->data, p + i * PAGE, PAGE, i * PAGE), 0);
+	EXPECT_EQ(query().out_nr_binds, 1);
+}
+
+static bool as_nobody(void *arg)
+{
+	struct mem_hint_translate t = { .addr = (uintptr_t)arg, .nr = 1 };
+	struct mem_hint_segments s = {};
+	int data = open(DATA, O_RDONLY);
+
+	/* Of one's own memory one may say what one likes. */
+	return data >= 0 && !do_bind(data, arg, PAGE, 0) &&
+	       call(TRANSLATE, &t) == -EPERM && call(SEGMENTS, &s) == -EPERM;
+}
+
+static bool unprivileged(void *arg)
+{
+	return !setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534) &&
+	       as_nobody(arg);
+}
+
+static bool in_userns(void *arg)
+{
+	return !unshare(CLONE_NEWUSER) && as_nobody(arg);
+}
+
+T(privileges)
+{
+	char *p = locked_pages(4), *hole = anon(4);
+	struct mem_hint_translate t = { .addr = (uintptr_t)p, .nr = 4 };
+	uint64_t frames[4];
+	int i;
+
+	chmod(DATA, 0644);
+	EXPECT_EQ(in_child(unprivileged, p), 0);
+	EXPECT_EQ(in_child(in_userns, p), 0);
+	t.frames_uptr = (uintptr_t)frames;
+	ASSERT_EQ(call(TRANSLATE, &t), 0);
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(frames[i], frame_of(p + i * PAGE));
+	hole[2 * PAGE] = 1;
+	t.addr = (uintptr_t)hole;
+	ASSERT_EQ(call(TRANSLATE, &t), 0);
+	EXPECT_EQ(frames[0], MEM_HINT_NO_FRAME);
+	EXPECT_EQ(frames[1], MEM_HINT_NO_FRAME);
+	EXPECT_EQ(frames[2], frame_of(hole + 2 * PAGE));
+	EXPECT_EQ(frames[3], MEM_HINT_NO_FRAME);
+	t.nr = 0;
+	EXPECT_EQ(call(TRANSLATE, &t), -EINVAL);
+	t.nr = MEM_HINT_TRANSLATE_MAX + 1;
+	EXPECT_EQ(call(TRANSLATE, &t), -EINVAL);
+	t.nr = 1;
+	t.frames_uptr = 8;
+	EXPECT_EQ(call(TRANSLATE, &t), -EFAULT);
+}
+
+/* ---- nothing makes a start hang ------------------------------------------- */
+
+static int uffd_missing(void *addr, size_t len)
+{
+	struct uffdio_register r = {
+		.range = { .start = (uintptr_t)addr, .len = len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &r))
+		return -1;
+	return fd;
+}
+
+/* Descriptors and frames whose faults nobody answers. */
+T(userfaultfd)
+{
+	char *p = anon(16), *q = data_pages(self->data, 4, 0);
+	uint64_t *d = anon(2), begin;
+	unsigned int file;
+
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	ASSERT_GE(uffd_missing(d, 2 * PAGE), 0);
+	ASSERT_GT(do_pool(p, 12, 1024, d), 0);
+	ASSERT_EQ(do_bind(self->data, q, 4 * PAGE, 0), 0);
+	begin = now_ms();
+	ASSERT_TRUE(migrate(0));
+	EXPECT_LT(now_ms() - begin, GENEROUS_MS);
+	EXPECT_EQ(snapshot("skipped_desc"), 1024);
+	EXPECT_EQ(snapshot("frames"), 4);
+}
+
+static int stuck_file;
+static char *stuck_from;
+
+static void *stuck_write(void *arg)
+{
+	if (pwrite(stuck_file, stuck_from, PAGE, 0) < 0)
+		return NULL;
+	return NULL;
+}
+
+/* A writer that holds the inode's lock, and waits for a fault in vain. */
+T(stuck_writer)
+{
+	int fd = new_file("/mnt/stuck", 4);
+	char *p = locked_pages(4), *q = data_pages(self->data, 4, 0);
+	pthread_t thread;
+	uint64_t begin;
+
+	ASSERT_GE(fd, 0);
+	stuck_file = fd;
+	stuck_from = anon(1);
+	ASSERT_GE(uffd_missing(stuck_from, PAGE), 0);
+	ASSERT_EQ(do_bind(fd, p, 4 * PAGE, 0), 0);
+	ASSERT_EQ(do_bind(self->data, q, 4 * PAGE, 0), 0);
+	ASSERT_EQ(pthread_create(&thread, NULL, stuck_write, NULL), 0);
+	usleep(300000);
+	begin = now_ms();
+	ASSERT_TRUE(migrate(0));
+	EXPECT_LT(now_ms() - begin, GENEROUS_MS);
+	EXPECT_EQ(snapshot("skipped_dirty"), 4);
+	EXPECT_EQ(snapshot("frames"), 4);
+	unlink("/mnt/stuck");
+}
+
+static volatile bool stop;
+static char *shaken;
+
+static void *shake(void *arg)
+{
+	while (!stop) {
+		usleep(1000);
+		munmap(shaken, 1024 * PAGE);
+		mmap(shaken, 1024 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		     MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0);
+	}
+	return NULL;
+}
+
+/* Unmapped and mapped again all the time, frames and classes. */
+T(unmapped_meanwhile)
+{
+	uint64_t *d = locked_pages(2);
+	unsigned int file;
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	for (i = 0; i < 1024; i++)
+		d[i] = desc(file, i);
+	shaken = anon(1024);
+	ASSERT_GT(do_pool(shaken, 12, 1024, d), 0);
+	ASSERT_EQ(pthread_create(&thread, NULL, shake, NULL), 0);
+	for (i = 0; i < 20; i++) {
+		do_class(MEM_HINT_CLASS_DISCARDABLE, shaken, 1024 * PAGE);
+		ASSERT_TRUE(migrate(DISCARDABLE));
+	}
+	stop = true;
+	pthread_join(thread, NULL);
+}
+
+T(batches)
+{
+	const unsigned int nr = 12000;
+	uint64_t *d = locked_pages(nr * 8 / PAGE + 1);
+	char *p = locked_pages(nr);
+	unsigned int file, i;
+
+	ASSERT_NE(p, NULL);
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	for (i = 0; i < nr; i++)
+		d[i] = desc(file, i % DATA_PAGES);
+	ASSERT_GT(do_pool(p, 12, nr, d), 0);
+	ASSERT_TRUE(migrate(0));
+	if (!snapshot("cut"))
+		EXPECT_EQ(snapshot("frames"), nr);
+	EXPECT_EQ(snapshot("max_batch"), 4096);
+	TH_LOG("%u frames in %llu us", nr, (unsigned long long)snapshot("us"));
+}
+
+/* ---- discardable ---------------------------------------------------------- */
+
+static bool is_discardable(const void *p)
+{
+	uint64_t e = bare_entry(p);
+
+	return e & MEM_HINT_VALID &&
+	       (e >> MEM_HINT_CLASS_SHIFT & MEM_HINT_CLASS_MASK) ==
+	       MEM_HINT_CLASS_DISCARDABLE;
+}
+
+T(discard_needs_agreement)
+{
+	char *p = locked_pages(8);
+	int fd;
+
+	memset(p, 1, 8 * PAGE);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 0);
+	EXPECT_FALSE(is_discardable(p));
+	EXPECT_TRUE(complete(fd));
+
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 8);
+	EXPECT_TRUE(is_discardable(p));
+	EXPECT_TRUE(is_discardable(p + 7 * PAGE));
+	EXPECT_TRUE(complete(fd));
+	/* Over is over. */
+	EXPECT_EQ(bare_entry(p), 0);
+	EXPECT_EQ(bare_entry(p + 7 * PAGE), 0);
+
+	/* The same where the host hangs up. */
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(is_discardable(p));
+	close(fd);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(bare_entry(p), 0);
+	EXPECT_TRUE(complete(fd));
+}
+
+static bool wait_for_pipe(void *arg)
+{
+	char c;
+
+	return read(*(int *)arg, &c, 1) == 0;
+}
+
+T(discard_not_what_is_shared)
+{
+	char *p = locked_pages(8);
+	int fd, pfd[2];
+	pid_t child;
+
+	memset(p, 1, 8 * PAGE);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	ASSERT_EQ(pipe(pfd), 0);
+	child = fork();
+	if (!child) {
+		close(pfd[1]);
+		_exit(!wait_for_pipe(&pfd[0]));
+	}
+	p[2 * PAGE] = 2;	/* this one is the parent's alone again */
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 1);
+	EXPECT_TRUE(is_discardable(p + 2 * PAGE));
+	EXPECT_FALSE(is_discardable(p));
+	EXPECT_EQ(snapshot("skipped_memory"), 7);
+	EXPECT_TRUE(complete(fd));
+	close(pfd[1]);
+	waitpid(child, NULL, 0);
+}
+
+T(discard_taken_back)
+{
+	char *p = locked_pages(16), *q;
+	int fd;
+
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 16 * PAGE), 0);
+	/* By the process, ... */
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_BACKED, p, PAGE), 0);
+	/* ... by unmapping, whatever comes there then, ... */
+	ASSERT_EQ(mmap(p + 4 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		       MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0), p + 4 * PAGE);
+	/* ... and by moving. */
+	q = mremap(p + 8 * PAGE, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   anon(4));
+	ASSERT_NE(q, MAP_FAILED);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_FALSE(is_discardable(p));
+	EXPECT_TRUE(is_discardable(p + PAGE));
+	EXPECT_FALSE(is_discardable(p + 4 * PAGE));
+	EXPECT_FALSE(is_discardable(q));
+	EXPECT_TRUE(is_discardable(p + 12 * PAGE));
+	EXPECT_EQ(snapshot("discardable"), 10);
+	EXPECT_TRUE(complete(fd));
+}
+
+/* As one huge page where the kernel gives it, and after it was shared. */
+T(discard_huge)
+{
+	const size_t huge = 2UL << 20;
+	char *p = mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd, pfd[2];
+	pid_t child;
+
+	ASSERT_NE(p, MAP_FAILED);
+	p = (char *)(((uintptr_t)p + huge - 1) & -huge);
+	madvise(p, huge, MADV_HUGEPAGE);
+	memset(p, 1, huge);
+	TH_LOG("frames %s", frame_of(p + PAGE) == frame_of(p) + 1 &&
+	       !(frame_of(p) & 511) ? "of a huge page" : "of small pages");
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, huge), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 512);
+	EXPECT_TRUE(complete(fd));
+	ASSERT_EQ(pipe(pfd), 0);
+	child = fork();
+	if (!child) {
+		close(pfd[1]);
+		_exit(!wait_for_pipe(&pfd[0]));
+	}
+	ASSERT_TRUE(migrate(DISCARDABLE));
+	EXPECT_EQ(snapshot("discardable"), 0);
+	close(pfd[1]);
+	waitpid(child, NULL, 0);
+}
+
+/* A frame that may be dropped is nobody else's before the end. */
+T(discard_keeps_frames)
+{
+	char *p = locked_pages(64), *q;
+	uint64_t frames[64];
+	int fd, i, j;
+
+	memset(p, 1, 64 * PAGE);
+	for (i = 0; i < 64; i++)
+		frames[i] = frame_of(p + i * PAGE);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 64 * PAGE), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 64);
+	ASSERT_EQ(munmap(p, 64 * PAGE), 0);
+	q = locked_pages(2048);
+	ASSERT_NE(q, NULL);
+	for (j = 0; j < 2048; j++)
+		for (i = 0; i < 64; i++)
+			ASSERT_NE(frame_of(q + j * PAGE), frames[i]);
+	EXPECT_TRUE(complete(fd));
+}
+
+/* ---- events --------------------------------------------------------------- */
+
+T(events)
+{
+	struct mem_hint_events a = { .flags = MEM_HINT_EVENTS_NONBLOCK };
+	struct mem_hint_wait w = { .timeout_ms = 50 };
+	struct mem_hint_event e[4];
+	struct pollfd p;
+
+	ASSERT_EQ(call(EVENTS, &a), 0);
+	p = (struct pollfd){ .fd = a.out_fd, .events = POLLIN };
+	EXPECT_EQ(read(a.out_fd, e, sizeof(e)), -1);
+	EXPECT_EQ(errno, EAGAIN);
+	EXPECT_EQ(read(a.out_fd, e, sizeof(e[0]) - 1), -1);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT_EQ(poll(&p, 1, 0), 0);
+	w.seq = query().out_seq;
+	EXPECT_EQ(call(WAIT, &w), -ETIMEDOUT);
+	w.seq++;
+	EXPECT_EQ(call(WAIT, &w), -EINVAL);
+	w.seq--;
+
+	ASSERT_TRUE(migrate(HOT));
+	EXPECT_EQ(poll(&p, 1, 0), 1);
+	ASSERT_EQ(read(a.out_fd, e, sizeof(e)), 2 * sizeof(e[0]));
+	EXPECT_EQ(e[0].type, MEM_HINT_EVENT_START);
+	EXPECT_EQ(e[0].seq, w.seq + 1);
+	EXPECT_EQ(e[0].classes, 1 | HOT);
+	EXPECT_EQ(e[0].nr_lost, 0);
+	EXPECT_EQ(e[1].type, MEM_HINT_EVENT_COMPLETE);
+	EXPECT_EQ(e[1].outcome, MEM_HINT_OUTCOME_DONE);
+	EXPECT_EQ(e[1].generation, e[0].generation);
+	EXPECT_EQ(e[1].classes, 1 | HOT);
+	EXPECT_EQ(poll(&p, 1, 0), 0);
+	EXPECT_EQ(call(WAIT, &w), 0);
+	EXPECT_EQ(w.out_event.seq, e[0].seq);
+	/* The device can be read, too. */
+	EXPECT_EQ(read(dev, e, sizeof(e[0])), sizeof(e[0]));
+	EXPECT_EQ(e[0].type, MEM_HINT_EVENT_START);
+}
+
+static void *wait_start(void *arg)
+{
+	struct mem_hint_wait *w = arg;
+
+	w->flags = call(WAIT, w);
+	return NULL;
+}
+
+T(wait_blocks)
+{
+	struct mem_hint_wait w = { .timeout_ms = MEM_HINT_WAIT_FOREVER };
+	pthread_t thread;
+
+	w.seq = query().out_seq;
+	ASSERT_EQ(pthread_create(&thread, NULL, wait_start, &w), 0);
+	usleep(100000);
+	ASSERT_TRUE(migrate(0));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(w.flags, 0);
+	EXPECT_EQ(w.out_event.type, MEM_HINT_EVENT_START);
+}
+
+struct readiness {
+	int fd;
+	bool answer;
+	uint64_t seq;
+};
+
+static void *be_ready(void *arg)
+{
+	struct readiness *r = arg;
+	struct mem_hint_event e;
+	struct mem_hint_ready a = { .fd = r->fd };
+
+	if (read(r->fd, &e, sizeof(e)) != sizeof(e) || e.type != MEM_HINT_EVENT_START ||
+	    e.wait_ms != READY_MS)
+		return NULL;
+	a.seq = e.seq;
+	if (r->answer && !call(READY, &a))
+		r->seq = e.seq;
+	return NULL;
+}
+
+T(ready)
+{
+	struct mem_hint_events a = { .flags = MEM_HINT_EVENTS_READY };
+	struct mem_hint_events plain = {};
+	struct mem_hint_ready late = {};
+	struct readiness r = { .answer = true };
+	uint64_t begin, took;
+	pthread_t thread;
+
+	ASSERT_EQ(call(EVENTS, &a), 0);
+	ASSERT_EQ(call(EVENTS, &plain), 0);
+	r.fd = a.out_fd;
+	ASSERT_EQ(pthread_create(&thread, NULL, be_ready, &r), 0);
+	ASSERT_TRUE(migrate(0));
+	pthread_join(thread, NULL);
+	EXPECT_NE(r.seq, 0);
+	late.fd = a.out_fd;
+	late.seq = r.seq;
+	EXPECT_EQ(call(READY, &late), -ESTALE);
+	late.fd = plain.out_fd;
+	EXPECT_EQ(call(READY, &late), -EINVAL);
+	late.fd = self->data;
+	EXPECT_EQ(call(READY, &late), -EBADF);
+	late.fd = -1;
+	EXPECT_EQ(call(READY, &late), -EBADF);
+
+	/* Nobody answers: the start goes on. */
+	begin = now_ms();
+	ASSERT_TRUE(migrate(0));
+	took = now_ms() - begin;
+	EXPECT_GE(took, READY_MS - 10);
+	EXPECT_LT(took, GENEROUS_MS);
+	/* Whoever has gone is not waited for. */
+	close(a.out_fd);
+	begin = now_ms();
+	ASSERT_TRUE(migrate(0));
+	TH_LOG("without a reader a start took %llu ms",
+	       (unsigned long long)(now_ms() - begin));
+}
+
+T(ready_is_bounded)
+{
+	int i, err = 0;
+
+	for (i = 0; i < 1000 && !err; i++) {
+		struct mem_hint_events a = { .flags = MEM_HINT_EVENTS_READY };
+
+		err = call(EVENTS, &a);
+	}
+	EXPECT_EQ(err, -EBUSY);
+}
+
+TEST_HARNESS_MAIN
