@@ -16,7 +16,7 @@ help:
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
 	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
-	@echo '  make tools           migdb-hints, the loader of the BPF program: build/tools'
+	@echo '  make tools           migdb-hints, the loader of the BPF program, libmigdb: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local'
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'
@@ -49,6 +49,7 @@ kunit:
 
 usertest:
 	@tools/testing/migdb/run
+	@tools/testing/migdb/libmigdb/run
 
 overlay:
 	@tools/build/overlay apply
