@@ -17,7 +17,8 @@ help:
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
 	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
 	@echo '  make tools           migdb-hints, the loader of the BPF program, libmigdb: build/tools'
-	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local'
+	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local,'
+	@echo '                       ROLE=host: modules of a host are loaded at boot'
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'
 	@echo '  make usertest        the same logic in user space: ASan, UBSan, TSan, fuzzing'

@@ -39,7 +39,7 @@
  * bits  name       meaning
  * ===== ========== ====================================================
  * 63    valid      0: nothing is known of this frame, ignore the rest
- * 62-56 disk       id of struct mem_hint_disk, 0..127
+ * 62-56 disk       id of struct mem_hint_disk, 0..126; 127 names none
  * 55-53 class      enum mem_hint_class
  * 52-44 generation low 9 bits of the root's generation when noted
  * 43-0  block      512-byte sector / 8, counted from the start of the
@@ -63,7 +63,7 @@
 #define MEM_HINT_GEN_MASK		((1ULL << MEM_HINT_GEN_BITS) - 1)
 #define MEM_HINT_BLOCK_MASK		((1ULL << MEM_HINT_BLOCK_BITS) - 1)
 
-#define MEM_HINT_MAX_DISKS		(1U << MEM_HINT_DISK_BITS)
+#define MEM_HINT_MAX_DISKS		127	/* as MIGDB_MAX_DISKS */
 #define MEM_HINT_SECTORS_PER_BLOCK	8
 
 /**
@@ -316,7 +316,7 @@ struct mem_hint_disks {
  * cleared: a page that is written to after START was sent is not discardable
  * any more, whoever writes to it.  If the connection ends before COMPLETE in
  * any other way than by the guest's going to the destination, the host sends
- * these pages like any other.  Disk and block of such an entry mean nothing.
+ * these pages like any other.  Such an entry names disk 127, none.
  */
 struct mem_hint_start {
 	__le64 classes;

@@ -3,8 +3,10 @@
  * The channel's socket: a kernel thread listens on the privileged vsock port
  * and serves one host at a time.  What the bytes mean is in proto.c.
  *
- * All sockets are non-blocking; the thread sleeps on one wait queue, which it
- * hangs into those of the listener and of the connection.
+ * The thread sleeps on one wait queue, which it hangs into those of the listener
+ * and of the connection.  Only an answer to the host that is served may wait for
+ * room, and not for long; any process here may connect by the loopback and read
+ * nothing, so whom it refuses it never waits for.
  */
 #define pr_fmt(fmt) "mem_hints: " fmt
 
@@ -80,13 +82,13 @@ static u64 now_ms(void)
 /* ---- what the protocol asks for ------------------------------------------ */
 
 static int send_on(struct socket *sock, const struct mem_hint_msg *head,
-		   const void *payload, u32 len)
+		   const void *payload, u32 len, int flags)
 {
 	struct kvec vec[2] = {
 		{ .iov_base = (void *)head, .iov_len = sizeof(*head) },
 		{ .iov_base = (void *)payload, .iov_len = len },
 	};
-	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL };
+	struct msghdr msg = { .msg_flags = MSG_NOSIGNAL | flags };
 	size_t size = sizeof(*head) + len;
 	int sent;
 
@@ -100,7 +102,7 @@ static int send_on(struct socket *sock, const struct mem_hint_msg *head,
 static int op_send(void *ctx, const struct mem_hint_msg *head,
 		   const void *payload, u32 len)
 {
-	return send_on(channel.conn.sock, head, payload, len);
+	return send_on(channel.conn.sock, head, payload, len, 0);
 }
 
 static void op_info(void *ctx, struct mem_hint_info *info)
@@ -137,8 +139,8 @@ static int op_freeze(void *ctx, const struct mem_hint_start *start,
 	if (err)
 		mhint_events_complete(MEM_HINT_OUTCOME_CANCELLED, channel.classes);
 	else
-		pr_info("migration starts: %llu frames hinted\n",
-			le64_to_cpu(out->nr_valid));
+		pr_info_ratelimited("migration starts: %llu frames hinted\n",
+				    le64_to_cpu(out->nr_valid));
 	return err;
 }
 
@@ -146,7 +148,7 @@ static void op_thaw(void *ctx, u32 outcome)
 {
 	mhint_thaw();
 	mhint_events_complete(outcome, channel.classes);
-	pr_info("migration is over\n");
+	pr_info_ratelimited("migration is over\n");
 }
 
 static const struct mhint_proto_ops proto_ops = {
@@ -248,8 +250,6 @@ static bool accept_one(void)
 	if (!channel.listener.sock ||
 	    kernel_accept(channel.listener.sock, &sock, O_NONBLOCK))
 		return false;
-	sock_set_sndtimeo(sock->sk, DIV_ROUND_UP(MHINT_SEND_TIMEOUT_MS, 1000));
-
 	/* A host that has hung up and comes again at once is no second one. */
 	while (receive_some() && !kthread_should_stop())
 		cond_resched();
@@ -257,11 +257,13 @@ static bool accept_one(void)
 	if (err) {
 		pr_info_ratelimited("connection refused: %s\n", why);
 		len = mhint_proto_error(&head, &error, err, 0, 0, why);
-		send_on(sock, &head, &error, len);
+		/* as much of it as there is room for */
+		send_on(sock, &head, &error, len, MSG_DONTWAIT);
 		kernel_sock_shutdown(sock, SHUT_RDWR);
 		sock_release(sock);
 		return true;
 	}
+	sock_set_sndtimeo(sock->sk, DIV_ROUND_UP(MHINT_SEND_TIMEOUT_MS, 1000));
 	mhint_proto_open(channel.proto, &proto_ops, NULL);
 	sock_watch(&channel.conn, sock);
 	return true;

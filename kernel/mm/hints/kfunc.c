@@ -38,6 +38,7 @@ __bpf_kfunc int bpf_mhint_note_rq(struct request *rq, unsigned int nr_bytes,
 {
 	struct mhint_counts delta = {};
 	struct mhint_io io = {};
+	struct gendisk *disk;
 	int id;
 
 	if (flags)
@@ -49,10 +50,12 @@ __bpf_kfunc int bpf_mhint_note_rq(struct request *rq, unsigned int nr_bytes,
 	/* Encrypted by the device: the disk holds something else. */
 	if (bio_has_crypt_ctx(rq->bio))
 		return -EOPNOTSUPP;
-	if (!rq->q->disk)
+	/* cleared when the disk goes */
+	disk = READ_ONCE(rq->q->disk);
+	if (!disk)
 		return -ENODEV;
 
-	id = mhint_disk_find(rq->q->disk, &io.known);
+	id = mhint_disk_find(disk, &io.known);
 	if (id < 0)
 		return id;
 	io.disk = id;

@@ -33,7 +33,11 @@
 /* No vsock yet, or its port is taken: look again after so long. */
 #define MHINT_LISTEN_RETRY_MS		10000
 
-#define MHINT_LISTEN_BACKLOG		8
+/*
+ * Connections that wait to be accepted.  Beyond it the host is told that nobody
+ * listens, so it is more than a process of the guest can open while we are busy.
+ */
+#define MHINT_LISTEN_BACKLOG		128
 
 /* What a process may say: files, ranges bound or of a class, pools. */
 #define MHINT_MAX_FILES			16384

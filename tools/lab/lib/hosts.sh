@@ -6,6 +6,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/image.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/disks.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/ssh.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
 
 # Seconds from the start of QEMU to "ready"; other work on a small machine can
 # slow an emulated host down tenfold.
@@ -45,6 +46,18 @@ host_initrd() {
 	rm -rf "$dir"
 }
 
+# emulator_ready: sets LAB_QEMU, unless the user chose one.  Not the packaged QEMU:
+# the newest 10.0 has lost faults of TCG that stop or reset a host now and then (code
+# that went on running after the kernel had patched it, memory maps that changed
+# under a running CPU).
+emulator_ready() {
+	if [ -z "${LAB_QEMU:-}" ]; then
+		qemu_ready plain
+		LAB_QEMU=$QEMU_BIN
+	fi
+	"$LAB_QEMU" --version >/dev/null || die "LAB_QEMU=$LAB_QEMU does not run"
+}
+
 # host_start HOST: QEMU in the background, in the lab's namespace.
 host_start() {
 	local h=$1 accel cpu args n p
@@ -70,6 +83,8 @@ host_start() {
 	# shellcheck disable=SC2054 # the commas are QEMU's
 	args=(
 		-name "migdb-$LAB_NAME-$h" -nodefaults -no-user-config -display none -no-reboot
+		# A triple fault ends QEMU without a word: this says so, and where.
+		-d cpu_reset -D "$LAB_STATE/$h.reset.log"
 		-machine "q35,i8042=off,smbus=off,sata=off,vmport=off,usb=off,hpet=off"
 		-accel "$accel" -cpu "$cpu" -smp "$LAB_SMP" -m "$LAB_MEM"
 		-kernel "$KIMG" -initrd "$LAB_RUN/$h.initrd"
@@ -97,7 +112,7 @@ host_start() {
 	: >"$LAB_STATE/$h.console"
 	# The snapshot of the root image is a deleted file in TMPDIR.
 	TMPDIR=$LAB_STATE setsid nsenter --net="/run/netns/$LAB_NS" \
-		qemu-system-x86_64 "${args[@]}" </dev/null >"$LAB_STATE/$h.qemu.log" 2>&1 9>&- &
+		"$LAB_QEMU" "${args[@]}" </dev/null >"$LAB_STATE/$h.qemu.log" 2>&1 9>&- &
 }
 
 # host_pid HOST: the pid of its QEMU, when it lives and is really ours.
@@ -112,6 +127,8 @@ host_why() {
 	say "last lines of $LAB_STATE/$1.console:"
 	tail -n 15 "$LAB_STATE/$1.console" >&2
 	[ ! -s "$LAB_STATE/$1.qemu.log" ] || tail -n 5 "$LAB_STATE/$1.qemu.log" >&2
+	! grep -aq '^Triple fault' "$LAB_STATE/$1.reset.log" 2>/dev/null ||
+		say "its processor ended in a triple fault: $LAB_STATE/$1.reset.log"
 }
 
 # host_wait HOST: until its console says that it is ready.

@@ -17,6 +17,14 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# What a test is about stands at its head.
+case "$(realpath "$0") ${1:-}" in
+*/tests/*.sh\ -h|*/tests/*.sh\ --help)
+	sed -n '4,/^$/s/^# \?//p' "$0" | grep -v '^shellcheck '
+	say "It prints KTAP; tools/lab/check runs all of them."
+	exit ;;
+esac
+
 LAB=$TOP/tools/lab/lab
 # Each test file has a lab of its own, so that two may run side by side.
 if [ -z "${LAB_NAME:-}" ]; then

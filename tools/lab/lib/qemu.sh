@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 #
 # The QEMU that runs the nested guests: Debian's QEMU 10 source, x86_64 only,
-# in two variants: "plain" (the baseline) and "migdb" (our series applied).
+# in two variants: "plain" (the baseline) and "migdb" (our series applied).  The
+# plain one also emulates the hosts.
 #
 # qemu_ready [plain|migdb]   builds what is missing, then sets
 #   QEMU_PAYLOAD  directory for `lab up --payload`: qemu/ inside it has the
@@ -21,14 +22,14 @@
 
 QEMU_FEATURES=(--target-list=x86_64-softmmu --python=/usr/bin/python3
 	--without-default-features --enable-kvm --enable-tcg --enable-slirp
-	--enable-linux-aio --enable-vhost-kernel --enable-vhost-net
+	--enable-linux-aio --enable-linux-io-uring --enable-vhost-kernel --enable-vhost-net
 	--enable-trace-backends=log
 	--disable-docs --disable-install-blobs --disable-tools --disable-download)
 
 qemu_packages() {
 	install_packages build-essential dpkg-dev ninja-build pkg-config \
 		python3-venv python3-setuptools python3-wheel flex bison rsync \
-		libfdt-dev libglib2.0-dev libslirp-dev libaio-dev zlib1g-dev xz-utils
+		libfdt-dev libglib2.0-dev libslirp-dev libaio-dev liburing-dev zlib1g-dev xz-utils
 	install_packages -t bookworm-backports meson python3-pycotap
 	install_packages -t bookworm-backports qemu-system-data seabios
 }

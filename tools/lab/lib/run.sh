@@ -62,7 +62,8 @@ run_warmth() {
 	echo $(($(run_status "$1" Innodb_buffer_pool_bytes_data) * 100 / (GUEST_MEM * 1048576)))
 }
 
-# run_sysbench NAME LOAD: the load itself, one report line a second.
+# run_sysbench NAME LOAD [SECONDS]: the load itself, one report line a second;
+# without SECONDS until it is killed.
 run_sysbench() {
 	local test
 	case $2 in
@@ -73,7 +74,7 @@ run_sysbench() {
 	exec nsenter --net="/run/netns/$LAB_NS" sysbench "$test" --db-driver=mysql \
 		--mysql-host="$(vm_ip "$1")" --mysql-user=sbtest --mysql-password=sbtest \
 		--tables="$GUEST_TABLES" --table-size="$GUEST_ROWS" --threads="$RUN_THREADS" \
-		--time=0 --events=0 --report-interval=1 --percentile=95 run
+		--time="${3:-0}" --events=0 --report-interval=1 --percentile=95 run
 }
 
 run_checksum_table() {
@@ -170,13 +171,20 @@ run_migrate() {
 	mkdir -p "$dir"
 	rm -f "$dir/$run".*
 	step "$run: reading the tables into the pool"
+	if vm_died "$name" "$from"; then
+		die "$run: there is no VM to move"
+	fi
 	run_warm "$name"
 	warm=$(run_warmth "$name")
 	if [ "$load" = ro ] && [ -s "$dir/content.ro" ]; then
 		cp "$dir/content.ro" "$dir/$run.content"
 	else
 		run_content "$name" "$load" >"$dir/$run.content" || die "$run: the tables cannot be read"
-		[ "$load" != ro ] || cp "$dir/$run.content" "$dir/content.ro"
+		# read-only runs share it, until a run writes
+		case $load in
+		ro) cp "$dir/$run.content" "$dir/content.ro" ;;
+		*) rm -f "$dir/content.ro" ;;
+		esac
 	fi
 	mapfile -t masks < <(vm_masks "$name")
 	mapfile -t caps < <(run_caps "$run")
@@ -190,6 +198,7 @@ run_migrate() {
 		run_clients_stop
 		say "$run: the migration failed: $(jq -r '.error // .source["error-desc"] // .status' "$dir/$run.migration")"
 		vm_console "$name" "$to" | tail -5 >&2
+		vm_died "$name" "$from" || true
 		return 1
 	fi
 	t0=$(date +%s%N)

@@ -14,6 +14,7 @@
 #   vm_migrate NAME FROM TO OUT [options of qmp.py migrate]   TO stays paused
 #   vm_oracle NAME FROM TO OUT [MASK...]   compares all RAM; 0: identical
 #   vm_flip NAME HOST OFFSET        a fault for the oracle to find
+#   vm_died NAME HOST               has the guest ended by itself?  Prints registers
 #   vm_cont NAME HOST / vm_quit NAME HOST / vm_pid NAME HOST
 #   vm_qmp NAME HOST JSON / vm_hmp NAME HOST COMMAND
 #   vm_ssh NAME CMD...              a root shell command in the guest
@@ -99,7 +100,9 @@ vm_start() {
 	done
 	i=$(vm_index "$name")
 	tap=tap-$name
-	args=("$qemu" -name "$name" -nodefaults -no-user-config -display none -no-reboot
+	args=("$qemu" -name "$name" -nodefaults -no-user-config -display none
+		# A guest that dies stays for vm_died: its registers are all that it can say.
+		-action reboot=shutdown,shutdown=pause
 		-machine "$machine" -accel "$accel" -cpu host -smp "$smp" -m "$mem"
 		-kernel /opt/migdb/guest/vmlinuz -initrd /opt/migdb/guest/initrd
 		-append "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 random.trust_cpu=on migdb.ip=$(vm_ip "$name")/24 migdb.pool=$GUEST_POOL migdb.hints=$hints"
@@ -154,6 +157,17 @@ vm_quit() {
 		true"
 }
 
+# vm_died NAME HOST: succeeds when the guest has ended by itself, by a triple
+# fault say; then it prints the registers.
+vm_died() {
+	case $(vm_qmp "$1" "$2" '{"execute":"query-status"}' 2>/dev/null) in
+	*'"status": "shutdown"'*) ;;
+	*) return 1 ;;
+	esac
+	say "  $1 has ended by itself on host $2; its registers:"
+	vm_hmp "$1" "$2" "info registers -a" >&2
+}
+
 vm_console() {
 	vm_lab exec "$2" "cat /run/vm/$1.serial; cat /run/vm/$1.log"
 }
@@ -178,6 +192,7 @@ vm_ssh() {
 	dir=$(vm_state "$name")
 	vm_lab netns ssh -i "$GUEST_KEY" -o IdentitiesOnly=yes -o StrictHostKeyChecking=no \
 		-o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=20 \
+		-o ServerAliveInterval=10 -o ServerAliveCountMax=6 \
 		-o ControlMaster=auto -o "ControlPath=$dir/ssh" -o ControlPersist=600 \
 		"root@$(vm_ip "$name")" "$@" </dev/null
 }

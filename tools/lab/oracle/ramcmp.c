@@ -93,6 +93,17 @@ static struct ramhash_block *find(struct image *img, const char *name)
 	return NULL;
 }
 
+/* Two VMs that never ran are equal, too: that proves nothing. */
+static void refuse_empty(const struct image *im, struct ramhash_block *x)
+{
+	uint64_t p;
+
+	for (p = 1; p < x->pages; p++)
+		if (memcmp(&hashes(x)[p], &hashes(x)[0], sizeof(struct ramhash_hash)))
+			return;
+	die("%s: all pages of %s are the same: no guest has run there", im->path, x->name);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t pages = 0, bytes = 0, differing = 0, blocks = 0, max = 100;
@@ -142,6 +153,8 @@ int main(int argc, char **argv)
 			blocks++;
 			continue;
 		}
+		if (!strcmp(x->name, ram))
+			refuse_empty(&a, x);
 		for (p = 0; p < x->pages; p++) {
 			uint64_t off = p * RAMHASH_PAGE, gpa;
 

@@ -37,7 +37,7 @@ static int on_entry(void *ctx, u64 gfn, u32 disk, u64 block, u32 class)
 	struct guest *g = ctx;
 
 	CHECK(gfn >= g->next && gfn >= g->first && gfn < g->end);
-	CHECK(disk < MEM_HINT_MAX_DISKS && block < MIGDB_MAX_BLOCK && class <= MEM_HINT_CLASS_HOT);
+	CHECK(disk <= MEM_HINT_DISK_MASK && block < MIGDB_MAX_BLOCK && class <= MEM_HINT_CLASS_HOT);
 	g->next = gfn + 1;
 	return 0;
 }

@@ -80,7 +80,7 @@ for t; do
 	fi
 	echo "# ${t}_test"
 	# Line by line: a run that is cut off shows where it was.
-	{ "$dir/${t}_test" 2>&1; echo $? >"$log.status"; } | tee "$log" |
+	{ timeout -k 10 900 "$dir/${t}_test" 2>&1; echo $? >"$log.status"; } | tee "$log" |
 		while IFS= read -r line; do
 			case $line in
 			"#  "*RUN\ *|"#  "*OK\ *) ;;

@@ -51,6 +51,8 @@ static int snapshot(struct rig *r, struct migdb_snapshot *snap)
 }
 
 /* The whole migration with this table; pages that differ are an error. */
+static const char *migrate_step;	/* where it failed */
+
 static int migrate(struct rig *r)
 {
 	u64 bad;
@@ -58,12 +60,21 @@ static int migrate(struct rig *r)
 
 	mdb_close(&r->dst);
 	memset(r->dst_ram, RIG_POISON, r->nr_pages * MDB_PAGE);
+	migrate_step = "start of the destination";
 	rc = rig_dest(r, r->disk);
-	if (!rc)
+	if (!rc) {
+		migrate_step = "hash";
 		rc = rig_hash(r, NULL);
-	if (!rc)
+	}
+	if (!rc) {
+		migrate_step = "settle";
 		rc = rig_settle(r, 20000);
-	return rc ? rc : rig_finish(r, &bad);
+	}
+	if (!rc) {
+		migrate_step = "finish";
+		rc = rig_finish(r, &bad);
+	}
+	return rc;
 }
 
 static u64 bits_set(struct rig *r)
@@ -108,7 +119,7 @@ TEST_F(table, unregistered_disk)
 	struct migdb_snapshot snap;
 	u32 disk, n = 0;
 
-	for (disk = 0; disk < MEM_HINT_MAX_DISKS; disk++)
+	for (disk = 0; disk <= MEM_HINT_DISK_MASK; disk++)
 		if (disk != RIG_GUEST_DISK) {
 			self->entries[100 + disk] = hint_entry(disk, 100 + disk);
 			n++;
@@ -443,7 +454,9 @@ TEST_F_TIMEOUT(table, fuzz, 300)
 		if (rounds % 4)
 			continue;
 		rc = migrate(r);
-		ASSERT_EQ(0, rc) TH_LOG("round %llu: %s", (unsigned long long)rounds, strerror(-rc));
+		ASSERT_EQ(0, rc)
+			TH_LOG("round %llu, %s: %s", (unsigned long long)rounds, migrate_step,
+			       strerror(-rc));
 	}
 	TH_LOG("%llu tables, slowest snapshot %llu ms", (unsigned long long)rounds,
 	       (unsigned long long)took);

@@ -283,6 +283,62 @@ static bool test_second_connection(void)
 	return channel_well();
 }
 
+/* As a user of the guest may connect: with room for one byte of what comes back. */
+static int connect_deaf(void)
+{
+	struct sockaddr_vm to = {
+		.svm_family = AF_VSOCK,
+		.svm_cid = VMADDR_CID_LOCAL,
+		.svm_port = MEM_HINT_VSOCK_PORT,
+	};
+	unsigned long long one = 1;
+	int fd = socket(AF_VSOCK, SOCK_STREAM, 0);
+
+	if (fd < 0 ||
+	    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MIN_SIZE, &one, sizeof(one)) ||
+	    setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &one, sizeof(one)) ||
+	    connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		return -1;
+	return fd;
+}
+
+static uint64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+}
+
+/*
+ * Waiting for the room of each, even for a second, takes a minute in all; the
+ * host gives a guest 5 s to answer.
+ */
+static bool test_deaf_crowd(void)
+{
+	enum { CROWD = 64 };
+	int fd = channel_connect(), crowd[CROWD], i;
+	uint64_t start;
+
+	CHECK(channel_hello(fd, NULL, NULL, 0));
+	start = clock_ms();
+	for (i = 0; i < CROWD; i++) {
+		crowd[i] = connect_deaf();
+		CHECK(crowd[i] >= 0);
+	}
+	for (i = 0; i < 4; i++)
+		CHECK(channel_hello(fd, NULL, NULL, 0));
+	CHECK(channel_start(fd, 0) == MEM_HINT_MSG_STARTED);
+	CHECK(channel_complete(fd) == MEM_HINT_MSG_COMPLETED);
+	start = clock_ms() - start;
+	ksft_print_msg("%d connections, 6 answers: %d ms\n", CROWD, (int)start);
+	CHECK(start < 5000);
+	for (i = 0; i < CROWD; i++)
+		close(crowd[i]);
+	close(fd);
+	return channel_well();
+}
+
 /* ---- bad messages ---------------------------------------------------------- */
 
 static bool bad_head(struct mem_hint_msg head, int error)
@@ -704,6 +760,7 @@ static const struct test tests[] = {
 	{ "thaws when the host is killed", test_thaw_on_kill },
 	{ "thaws when max_freeze_ms is over", test_freeze_limit },
 	{ "a second connection is refused", test_second_connection },
+	{ "a crowd that does not read holds nobody up", test_deaf_crowd },
 	{ "bad magic", test_bad_magic },
 	{ "bad version", test_bad_version },
 	{ "payload too long", test_oversized },

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Ratios of alternating pairs, with intervals.
+
+usage: pairs.py SAMPLES STATUS OUT
+
+SAMPLES: JSON lines {bench: "pair", kind, pair, side, tps, load}; side is "off" or
+what is compared with it.  STATUS: what migdb-hints --status said at the end.
+Prints a table, writes OUT.  The interval is Student's, on the logarithms of the
+ratios of the pairs: a drift of the machine between pairs does not widen it.
+"""
+
+import json
+import math
+import sys
+
+# 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom; beyond: 1.96.
+T975 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+        2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+        2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042]
+
+
+def interval(ratios):
+    """Geometric mean and 95 % interval."""
+    logs = [math.log(r) for r in ratios]
+    n = len(logs)
+    mean = sum(logs) / n
+    var = sum((x - mean) ** 2 for x in logs) / (n - 1)
+    t = T975[n - 2] if n - 2 < len(T975) else 1.96
+    half = t * math.sqrt(var / n)
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+
+
+def read_status(path):
+    """Numbers of "name value" lines."""
+    numbers = {}
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            words = line.split()
+            if len(words) == 2 and words[1].isdigit():
+                numbers[words[0]] = int(words[1])
+    return numbers
+
+
+def main():
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    with open(sys.argv[1], encoding="utf-8") as f:
+        samples = [json.loads(line) for line in f]
+    status = read_status(sys.argv[2])
+    pairs = {}
+    for s in samples:
+        pairs.setdefault(s["kind"], {}).setdefault(s["pair"], {})[s["side"]] = s["tps"]
+    result = {"pairs": {}, "loads": [s["load"] for s in samples],
+              "ns_per_request": status.get("ns_per_run"),
+              "requests_timed": status.get("runs_timed"), "samples": samples}
+    print(f"{'':10} {'pairs':>5} {'off tps':>8} {'on/off':>7}   95 % interval")
+    for kind, of_kind in pairs.items():
+        ratios = []
+        off = []
+        for sides in of_kind.values():
+            other = [v for k, v in sides.items() if k != "off"]
+            if "off" in sides and other and sides["off"] > 0 and other[0] > 0:
+                ratios.append(other[0] / sides["off"])
+                off.append(sides["off"])
+        if len(ratios) < 2:
+            sys.exit(f"pairs.py: {kind}: fewer than two whole pairs")
+        mean, low, high = interval(ratios)
+        result["pairs"][kind] = {"n": len(ratios), "ratio": mean, "low": low, "high": high,
+                                 "off_tps": sum(off) / len(off)}
+        print(f"{kind:10} {len(ratios):5} {sum(off) / len(off):8.1f} {mean:7.3f}   {low:.3f} .. {high:.3f}")
+    for kind in ("ro", "rw"):
+        if kind in result["pairs"]:
+            result[f"tps_ratio_{kind}"] = result["pairs"][kind]["ratio"]
+            result[f"tps_ratio_{kind}_low"] = result["pairs"][kind]["low"]
+    print(f"time of the hint program per completed request: {result['ns_per_request']} ns "
+          f"({result['requests_timed']} requests)")
+    for kind, wish in (("ro", 0.99), ("rw", 0.98)):
+        p = result["pairs"].get(kind)
+        if not p:
+            continue
+        if p["high"] < wish:
+            said = f"slower than the wish of {wish}"
+        elif p["low"] >= wish:
+            said = f"the wish of {wish} is met"
+        else:
+            said = f"inconclusive: the interval holds the wish of {wish}"
+        print(f"{kind}: {said}")
+    with open(sys.argv[3], "w", encoding="utf-8") as f:
+        json.dump(result, f, indent=1)
+        f.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The scene of the tests and benchmarks with a database VM: what they need built,
+# the lab up, migdb loaded, the VM running on host a with its guest part.  Needs
+# lib/lab-lib.sh first.
+#
+#   scene_up DIR [plain|migdb] [options of "lab up"]
+#        DIR is emptied and gets the disks and logs.  plain: the VM runs on the
+#        packaged QEMU and the hosts lack the module.
+#   moved RUN FROM TO DIR      a measured move (lib/run.sh) with five checks
+#   field RUN EXPRESSION       of DIR/RUN.json of the last scene
+#   sessions_left HOST         succeeds when there is none
+
+. "$(dirname "${BASH_SOURCE[0]}")/run.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
+
+scene_build() {
+	"$TOP/tools/build/modules" &&
+		make -C "$TOP/tools/migdb/bpf" KDIR="$KDIR" O="$SCENE/bpf"
+}
+
+# Nested guests under emulation end by themselves now and then.
+scene_why() {
+	! vm_died db a || say "the guest has ended before any move"
+}
+
+scene_up() {
+	local variant=$2 disks payload=() h qemu=()
+	SCENE=$1
+	shift 2
+	run_packages >&2
+	install_packages clang bpftool libbpf-dev libelf-dev zlib1g-dev >&2
+	guest_ready
+	rm -rf "$SCENE"
+	mkdir -p "$SCENE"
+	at_exit "rm -rf $SCENE/disks $SCENE/payload"
+	scene_build >"$SCENE/build.log" 2>&1 ||
+		{ tail -20 "$SCENE/build.log" >&2; die "the modules or migdb-hints do not build (log: $SCENE/build.log)"; }
+	guest_disks_fresh "$SCENE/disks"
+	vm_payload "$SCENE/payload"
+	guest_tools_image "$SCENE/disks/tools.img" "$BUILD/mem_hints.ko" "$SCENE/bpf/migdb-hints"
+	case $variant in
+	migdb)
+		qemu_ready migdb
+		cp "$BUILD/migdb.ko" "$SCENE/payload/"
+		payload=(--payload "$QEMU_PAYLOAD") ;;
+	plain)
+		qemu=(--qemu /usr/bin/qemu-system-x86_64) ;;
+	esac
+	mapfile -t disks < <(vm_disks db "$SCENE/disks")
+	lab_up "${disks[@]}" "${payload[@]}" --payload "$SCENE/payload" "$@"
+	if [ "$variant" = migdb ]; then
+		for h in a b; do
+			check "migdb loads on host $h" on $h "modprobe vhost && insmod /opt/migdb/migdb.ko"
+		done
+	fi
+	step "booting the database VM"
+	vm_start db a "${qemu[@]}"
+	vm_wait_db db || { vm_console db a >&2; scene_why; die "the database VM does not come up"; }
+	vm_ssh db test -e /sys/kernel/mm/hints/root_gpa || { scene_why; die "mem_hints is not loaded in the guest"; }
+}
+
+field() { jq -r "$2" "$SCENE/$1.json"; }
+sessions_left() { test "$(on "$1" cat /sys/kernel/migdb/nr_sessions)" = 0; }
+
+moved() {
+	check "$1: moves from $2 to $3" run_migrate db "$1" "$2" "$3" "$SCENE"
+	diag "$(field "$1" '{total_ms, downtime_ms, source_bytes, pages_candidate, pages_recorded, pages_built, pages_revoked, pages_returned, migdb_state, migdb_reason}' | tr -d '\n ')"
+	check "$1: all memory is the same" test "$(field "$1" .identical)" = true
+	check "$1: the database is right" test "$(field "$1" .db_ok)" = true
+	check "$1: no client saw an error" test "$(field "$1" .client_errors)" = 0
+	check "$1: every record was built, revoked or returned" test "$(field "$1" \
+		'.pages_recorded == .pages_built + .pages_revoked + .pages_returned')" = true
+}
