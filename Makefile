@@ -16,7 +16,7 @@ help:
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
 	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
-	@echo '  make tools           migdb-hints, the loader of the BPF program: build/tools'
+	@echo '  make tools           migdb-hints, the loader of the BPF program, libmigdb: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local,'
 	@echo '                       ROLE=host: modules of a host are loaded at boot'
 	@echo
@@ -52,6 +52,7 @@ kunit:
 
 usertest:
 	@tools/testing/migdb/run
+	@tools/testing/migdb/libmigdb/run
 
 kernel:
 	@tools/build/kernel $(if $(DEBUG),--debug) $(KERNELS)
