@@ -285,15 +285,12 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 	}
 	/* recorded before: nobody can tell which of the two is right */
 	if (state == MIGDB_PAGE_SENT) {
-		reason = d->page[index] >> 3;
-		if (reason) {	/* not recorded, but invalidated */
+		if (d->page[index] >> 3) {	/* by MIGDB_INVALIDATE, not by a record */
 			d->nr_recorded++;
 			atomic64_inc(&s->n.recorded);
-		} else {
-			reason = MIGDB_REASON_TWICE;
 		}
-		migdb_page_set(d, index, MIGDB_PAGE_RETURNED, reason);
-		migdb_count_reason(s, reason, 1);
+		migdb_page_set(d, index, MIGDB_PAGE_RETURNED, MIGDB_REASON_TWICE);
+		migdb_count_reason(s, MIGDB_REASON_TWICE, 1);
 		atomic64_inc(&s->n.returned);
 		migdb_hbitmap_set(&d->returned, index);
 	} else if (state == MIGDB_PAGE_RETURNED) {
@@ -665,7 +662,7 @@ static bool migdb_dest_range_pop(struct migdb_session *s, struct migdb_hbitmap *
  * set behind our back, below or above, comes with a later frame, as does whatever
  * becomes of a page that is in this one.
  */
-static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, u32 type)
+static int migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, u32 type)
 {
 	struct migdb_dest *d = s->dst;
 	struct migdb_wire_range *ranges;
@@ -679,7 +676,7 @@ static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, 
 	       migdb_tx_has_room(s)) {
 		f = migdb_tx_alloc(migdb_list_bytes(max));
 		if (!f)
-			return;
+			return -ENOMEM;
 		list = (struct migdb_wire_list *)f->data;
 		ranges = migdb_list_ranges(list);
 		for (n = 0, next = 0, more = true; more && n < max; ) {
@@ -702,17 +699,23 @@ static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, 
 		list->nr_runs = cpu_to_le32(n);
 		migdb_tx_append(s, f, type, migdb_list_bytes(n));
 	}
+	return 0;
 }
 
-void migdb_dest_tx(struct migdb_session *s)
+/* 0, or -ENOMEM: something was left unsaid, and not because there was no room. */
+int migdb_dest_tx(struct migdb_session *s)
 {
 	struct migdb_dest *d = s->dst;
+	int ret;
 
-	migdb_dest_report(s, &d->returned, MIGDB_FRAME_RETURN);
-	migdb_dest_report(s, &d->built, MIGDB_FRAME_BUILT);
+	ret = migdb_dest_report(s, &d->returned, MIGDB_FRAME_RETURN);
+	if (!ret)
+		ret = migdb_dest_report(s, &d->built, MIGDB_FRAME_BUILT);
 	mutex_lock(&d->lock);
-	if (d->drained_due && !d->returned.nr_set && !d->built.nr_set &&
-	    !migdb_tx_end(s, MIGDB_FRAME_DRAINED, 0))
-		d->drained_due = false;
+	if (d->drained_due && !d->returned.nr_set && !d->built.nr_set) {
+		ret = migdb_tx_end(s, MIGDB_FRAME_DRAINED, 0);
+		d->drained_due = ret;
+	}
 	mutex_unlock(&d->lock);
+	return ret;
 }

@@ -84,7 +84,7 @@ int migdb_dest_create(struct migdb_session *s);
 void migdb_dest_destroy(struct migdb_session *s);
 int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f);
 int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f);
-void migdb_dest_tx(struct migdb_session *s);
+int migdb_dest_tx(struct migdb_session *s);
 bool migdb_dest_tx_pending(struct migdb_session *s);
 int migdb_dest_range(struct migdb_session *s, u64 first, u64 count, bool sent);
 void migdb_dest_give_up(struct migdb_session *s, u32 reason);

@@ -71,7 +71,7 @@ struct migdb_fetch_lane {
 
 struct migdb_fetch {
 	bool dying;
-	spinlock_t rate_lock;
+	spinlock_t rate_lock;		/* lanes share a bucket */
 	struct migdb_bucket rate;	/* rate_lock: this session's share */
 	u32 rate_gen;			/* rate_lock */
 	atomic_t nr_inflight;

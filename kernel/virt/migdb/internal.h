@@ -125,8 +125,8 @@ struct migdb_session {
 	u64 memory_bytes;
 
 	/* outgoing stream */
-	struct mutex tx_read_lock;
-	struct mutex tx_lock;
+	struct mutex tx_read_lock;	/* one reader copies */
+	struct mutex tx_lock;		/* the queue of frames */
 	struct list_head tx_frames;	/* tx_lock */
 	u32 tx_bytes;			/* tx_lock */
 	u32 tx_seq;			/* tx_lock */
@@ -136,8 +136,8 @@ struct migdb_session {
 	struct eventfd_ctx *eventfd;	/* set by START, put at the end */
 
 	/* incoming stream */
-	struct mutex rx_write_lock;
-	struct mutex rx_lock;
+	struct mutex rx_write_lock;	/* one writer copies */
+	struct mutex rx_lock;		/* order of frames; keeps close away */
 	u32 rx_seq;			/* rx_lock */
 	u64 rx_named;			/* rx_lock: pages in lists so far */
 

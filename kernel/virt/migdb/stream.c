@@ -115,14 +115,16 @@ static int migdb_tx_fill(struct migdb_session *s)
 		if (s->role == MIGDB_ROLE_SOURCE) {
 			migdb_source_tx(s);
 			more = migdb_source_tx_pending(s);
+			ret = more ? -ENOMEM : 0;
 		} else {
-			migdb_dest_tx(s);
+			/* workers go on: more may be there without a failure */
+			ret = migdb_dest_tx(s);
 			more = migdb_dest_tx_pending(s);
 		}
 		if (more)	/* no room, or no memory: look again */
 			WRITE_ONCE(s->tx_hint, true);
-		if (more && !READ_ONCE(s->tx_bytes))
-			ret = -ENOMEM;
+		if (READ_ONCE(s->tx_bytes))
+			ret = 0;
 	}
 	mutex_unlock(&s->tx_fill_lock);
 	return ret;

@@ -16,8 +16,8 @@ void migdb_bucket_init(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
 void migdb_bucket_set_rate(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
 /*
  * Take @bytes, into debt if need be, and return the time after which they may be
- * used.  Unused credit is 100 ms worth at most, or 1 MiB.  Whoever comes later waits longer: a large request has its
- * turn, however many small ones there are.
+ * used.  Unused credit is 100 ms worth, at least 1 MiB.  Whoever comes later waits
+ * longer: a large request has its turn, however many small ones there are.
  */
 u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns);
 /*

@@ -569,7 +569,7 @@ TEST_F(claim, invalidate_before_record)
 	}
 	/* These, and no other page of a run that has one of them. */
 	ASSERT_EQ(SET - 256, stats_of(&r->dst).out_built);
-	ASSERT_EQ(256, stats_of(&r->dst).out_by_reason[MIGDB_REASON_INVALIDATED]);
+	ASSERT_EQ(256, stats_of(&r->dst).out_by_reason[MIGDB_REASON_TWICE]);
 	ASSERT_EQ(SET, stats_of(&r->dst).out_recorded);
 	ASSERT_EQ(SET, stats_of(&r->src).out_built + stats_of(&r->src).out_returned);
 	wire_free(&w);
