@@ -22,7 +22,6 @@
 #include <linux/jiffies.h>
 #include <linux/kdev_t.h>
 #include <linux/major.h>
-#include <linux/migdb.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -50,8 +49,6 @@ struct mhint_slot {
 };
 
 static struct mhint_slot slots[MEM_HINT_MAX_DISKS];
-/* A host refuses a list with an id that it has no room for, and all disks with it. */
-static_assert(MEM_HINT_MAX_DISKS == MIGDB_MAX_DISKS);
 static atomic_t nr_new = ATOMIC_INIT(0);
 static bool crowded;
 

@@ -16,6 +16,9 @@
 #include "source.h"
 #include "vhost_glue.h"
 
+/* A guest's list of disks has an id for each, and all of them have room here. */
+static_assert(MEM_HINT_MAX_DISKS == MIGDB_MAX_DISKS);
+
 union migdb_ucmd {
 	struct {
 		__u32 size;
