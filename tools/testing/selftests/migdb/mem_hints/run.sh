@@ -15,13 +15,13 @@ usage() {
 
 	  --bench          also print what noting costs (not a test)
 	  --only NAME      pure_test, table_test, channel_test or mem_hint_test
-	  --timeout N      give the guest so long (default 300)
+	  --timeout N      give the guest so long (default 600)
 
 	MEM_HINTS_KO, MIGDB_HINTS: use these instead of building.
 	EOT
 }
 
-bench=0 only='' timeout=300
+bench=0 only='' timeout=600
 while [ $# -gt 0 ]; do
 	case $1 in
 	--bench) bench=1 ;;
@@ -77,7 +77,7 @@ make_initramfs() {
 	cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$out"/tests/{table_test,channel_test,mem_hint_test,bench} "$root/bin/"
-	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
+	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod vsock vsock_loopback
 	{
 		cat <<-'EOT'
 		#!/bin/busybox sh
@@ -115,6 +115,7 @@ make_initramfs() {
 }
 
 # vda: an MBR, a partition with ext4 at 1 MiB that ends at 16 MiB.
+# vdd: a file system of 4 MiB at 1 MiB, for a logical volume.
 make_disks() {
 	local d=$out/disks files=$out/files
 	rm -rf "$d" "$files"
@@ -128,6 +129,10 @@ make_disks() {
 	for n in b c d s n; do
 		head -c 8M /dev/urandom >"$d/$n"
 	done
+	head -c 1M /dev/urandom >"$files/data"
+	truncate -s 4M "$d/volume"
+	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/volume"
+	dd if="$d/volume" of="$d/d" bs=1M seek=1 conv=notrunc status=none
 }
 
 boot() {
