@@ -16,7 +16,8 @@ help:
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
 	@echo '                       stock kernel that the lab runs), W=1e: warnings are errors'
-	@echo '  make tools           migdb-hintd and migdb-hints, which load the BPF program: build/tools'
+	@echo '  make tools           migdb-hintd and migdb-hints, which load the BPF program,'
+	@echo '                       and libmigdb: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local,'
 	@echo '                       ROLE=host: modules of a host are loaded at boot'
 	@echo
@@ -26,6 +27,8 @@ help:
 	@echo '  make sparse          sparse over both modules'
 	@echo '  make checkpatch      checkpatch --strict over the sources'
 	@echo
+	@echo '  make kernel          bootable 6.12 kernels with everything built in, as modules, and'
+	@echo '                       without: build/kernel/{y,m,n}; DEBUG=1: with KASAN and lockdep'
 	@echo '  make KSRC=… overlay         lay the sources over a 6.12 kernel tree'
 	@echo '  make KSRC=… overlay-remove  and take them out again'
 	@echo '  make clean           remove build/'
@@ -50,6 +53,10 @@ kunit:
 
 usertest:
 	@tools/testing/migdb/run
+	@tools/testing/migdb/libmigdb/run
+
+kernel:
+	@tools/build/kernel $(if $(DEBUG),--debug) $(KERNELS)
 
 overlay:
 	@tools/build/overlay apply
@@ -69,5 +76,5 @@ bench:
 clean:
 	@tools/build/clean
 
-.PHONY: help modules sparse checkpatch tools install kunit usertest overlay \
+.PHONY: help modules sparse checkpatch tools install kunit usertest kernel overlay \
 	overlay-remove check demo bench clean

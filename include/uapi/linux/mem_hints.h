@@ -316,7 +316,7 @@ struct mem_hint_disks {
  * cleared: a page that is written to after START was sent is not discardable
  * any more, whoever writes to it.  If the connection ends before COMPLETE in
  * any other way than by the guest's going to the destination, the host sends
- * these pages like any other.  Disk and block of such an entry mean nothing.
+ * these pages like any other.  Such an entry names disk 127, none.
  */
 struct mem_hint_start {
 	__le64 classes;

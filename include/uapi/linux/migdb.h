@@ -86,7 +86,8 @@
  *	armed becomes the construct set.
  * TRACKING -> SEALED: allowed only with the guest stopped (checked when a VM is
  *	bound) and after the last dirty log has been handed in.
- * SEALED -> DONE: the source has nothing left in its send queue.
+ * SEALED -> DONE: the source has nothing left in its send queue, and every recorded
+ *	page of the set is confirmed.
  * FILLING -> DRAINED: what was not built by then is on the return list.
  * DRAINED -> DONE: every recorded page was built here or sent; otherwise
  *	COMPLETE fails, and the guest must not be started.
@@ -299,7 +300,8 @@ struct migdb_guest_disk {
  *
  * State IDLE, after MIGDB_SET_DISK.  Nothing that the guest says is trusted:
  * the table is read and checked by MIGDB_SNAPSHOT.  A guest disk that matches
- * none of the session's is ignored.  Errors: EINVAL also for @root_gpa not
+ * none of the session's is ignored, and so is the number 127, which the table has
+ * bits for and no disk should have.  Errors: EINVAL also for @root_gpa not
  * 4 KiB-aligned and a number given twice.
  */
 struct migdb_set_guest_table {
@@ -326,6 +328,12 @@ struct migdb_set_guest_table {
  * KVM_EXIT_DIRTY_RING_FULL.  A reset by anybody else aborts the session
  * (MIGDB_REASON_FOREIGN_REAPER).
  *
+ * Ring entries name memory slots by number.  To change any slot
+ * (KVM_SET_USER_MEMORY_REGION) between MIGDB_ARMED and the end: take all vCPUs out
+ * of KVM_RUN, MIGDB_HARVEST, change, MIGDB_HARVEST.  Entries of which it is not
+ * certain that they are of the present slots abort the session
+ * (MIGDB_REASON_UNCOVERED).
+ *
  * Errors: EOPNOTSUPP (fd is no KVM VM, no dirty ring, guest_memfd or encrypted
  * guest, KVM_DIRTY_LOG_INITIALLY_SET), EPERM (a VM of another process), EBUSY
  * (another session has it).
@@ -348,7 +356,8 @@ struct migdb_bind_kvm {
  * @eventfd: signalled when the stream becomes readable or the session aborts, or -1
  * @__reserved: must be 0
  * @uuid: of this migration attempt (source; not zero)
- * @label: NUL-terminated, names the VM in log and sysfs: printable, no blanks
+ * @label: names the VM in the log: NUL-terminated, 1..MIGDB_LABEL_BYTES-1 printable
+ *	ASCII characters, none of them a blank, quote ("), slash or backslash
  * @out_nr_pages: length of bitmap and claims
  * @out_tx_fd: read(2) yields what the VMM carries to the other side
  * @out_rx_fd: write(2) takes what the VMM received from the other side
@@ -359,7 +368,8 @@ struct migdb_bind_kvm {
  * State IDLE, after VHOST_SET_OWNER and VHOST_SET_MEM_TABLE.  Allocates all that
  * depends on the size of the guest, or fails with ENOMEM and changes nothing.
  * Errors: EPERM (no owner), EINVAL (no memory table, overlapping or unaligned
- * regions), EUSERS (sysfs "max_sessions" reached), ENODEV (sysfs "enabled" is 0:
+ * regions, @label not as above, @uuid of a source all zero, a destination with a
+ * bound VM), EUSERS (sysfs "max_sessions" reached), ENODEV (sysfs "enabled" is 0:
  * make an ordinary migration).
  *
  * read(2) on @out_tx_fd returns whole frames of at most MIGDB_MAX_FRAME_BYTES
@@ -438,12 +448,14 @@ struct migdb_snapshot {
  * @size: sizeof(struct migdb_hash)
  * @flags: must be 0
  * @max_pages: stop after so many
- * @out_hashed: pages hashed by this call; 0 with @out_left not 0: read the stream
+ * @out_hashed: pages hashed by this call; 0 with @out_left not 0: read the stream,
+ *	and call again
  * @out_left: candidates not yet looked at
  *
  * State TRACKING.  Hashes the next candidates in disk order and puts their
  * records into the stream.  A candidate that cannot be used (zero, unreadable)
- * goes to the send queue.
+ * goes to the send queue.  Reads the hint table once at most per call; an abort ends
+ * it early (ECANCELED).
  */
 struct migdb_hash {
 	__u32 size;
@@ -486,10 +498,15 @@ struct migdb_dirty {
  * @out_harvested: ring entries consumed
  * @out_queued: pages that entered the send queue
  *
- * States ARMING, TRACKING, with a bound VM.  Empties the dirty rings of all
- * vCPUs: pages leave the set and enter the send queue, the rings are reset and
- * the TLBs flushed before it returns; only then may the pages be copied.
- * Errors: ESTALE (foreign reaper: the session is aborted).
+ * States ARMING, TRACKING, with a bound VM.  Takes all that is in the dirty rings
+ * of the vCPUs when it is called: pages leave the set and enter the send queue, the
+ * rings are reset and the TLBs flushed before it returns; only then may the pages
+ * be copied.
+ * Errors: EOPNOTSUPP (no bound VM), ESTALE (foreign reaper: the session is aborted),
+ * ECANCELED (the session is aborted: it was, or now is because a page was written to
+ * that is not in the memory table, MIGDB_REASON_UNCOVERED).  After ESTALE and
+ * ECANCELED the entries that it has not taken, that page's among them, are still
+ * dirty in the rings, and the VMM's.
  */
 struct migdb_harvest {
 	__u32 size;
@@ -548,7 +565,7 @@ struct migdb_run {
  *
  * Source, any state after START.  Takes pages off the send queue: the VMM sends
  * each of them, in the state that it has after this call.  Costs O(taken).
- * After EFAULT the pages are back in the queue.
+ * After EFAULT the pages are back in the queue.  Needs no memory.
  */
 struct migdb_dequeue {
 	__u32 size;
@@ -568,8 +585,9 @@ struct migdb_dequeue {
  * @flags: must be 0
  * @out_pages: pages moved
  *
- * Source, TRACKING and SEALED: moves every page that the destination has not
- * confirmed as built from the set to the send queue (the peer is too slow).
+ * Source, TRACKING and SEALED: moves every recorded page that the destination has
+ * not confirmed as built from the set to the send queue (the peer is too slow).
+ * Candidates without a record stay: MIGDB_HASH, or MIGDB_SEAL, deals with them.
  */
 struct migdb_reclaim {
 	__u32 size;
@@ -640,8 +658,8 @@ enum migdb_claim {
  *
  * FILLING -> DRAINED.  Ends building: what is not built after @grace_ns is
  * RETURNED; no fill is in flight when it returns.  The stream then holds the
- * last of the return list and the end mark.  Interrupted by a signal: EINTR,
- * still FILLING.
+ * last of the return list and the end mark.  Errors: EINVAL (@grace_ns above 10 s),
+ * EINTR (a signal; still FILLING).
  */
 struct migdb_drain {
 	__u32 size;
@@ -662,7 +680,8 @@ struct migdb_drain {
  *
  * Destination, DRAINED or ABORTED: the last check before the guest may start.
  * EUCLEAN with @out_missing: do not start it.  An aborted session stays ABORTED.
- * Source, SEALED: the other side runs; EBUSY while pages are in the send queue.
+ * Source, SEALED: the other side runs; EBUSY while pages are in the send queue or
+ * recorded, in the set and not confirmed (MIGDB_RECLAIM moves these).
  */
 struct migdb_complete {
 	__u32 size;
@@ -679,7 +698,10 @@ struct migdb_complete {
  * @reason: enum migdb_reason, for the log; 0 is MIGDB_REASON_ABORTED
  * @__reserved: must be 0
  *
- * Any state after START but DONE.  The bitmap stays readable.  Idempotent.
+ * Any state after START but DONE.  Idempotent.  The bitmap stays readable, and at the
+ * source nothing moves any more once the session is aborted, by this or by an error:
+ * no bit of the bitmap changes and no page enters the send queue, whatever other
+ * calls are under way.  Both together are what the VMM has to send.
  */
 struct migdb_abort {
 	__u32 size;

@@ -5,7 +5,7 @@
  *
  * A new call is a line in the table, a struct in the uapi header with its
  * errnos, and a test.  Checks, in this order: op, size (EINVAL, E2BIG), pointer
- * (EFAULT), switched off (ESHUTDOWN), flags and the call's own.
+ * (EFAULT), flags (EINVAL), switched off (ESHUTDOWN), the call's own.
  *
  * Structs may be longer than ours as long as we would not miss anything, and
  * shorter from their first version on.

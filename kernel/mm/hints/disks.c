@@ -22,7 +22,6 @@
 #include <linux/jiffies.h>
 #include <linux/kdev_t.h>
 #include <linux/major.h>
-#include <linux/migdb.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -50,8 +49,6 @@ struct mhint_slot {
 };
 
 static struct mhint_slot slots[MEM_HINT_MAX_DISKS];
-/* A host refuses a list with an id that it has no room for, and all disks with it. */
-static_assert(MEM_HINT_MAX_DISKS == MIGDB_MAX_DISKS);
 static atomic_t nr_new = ATOMIC_INIT(0);
 static bool crowded;
 
@@ -122,7 +119,7 @@ bool mhint_disk_id(u64 diskseq, u32 *id)
 	u32 i;
 
 	for (i = 0; i < MHINT_DISK_PROBES; i++) {
-		*id = (diskseq + i) % MEM_HINT_MAX_DISKS;
+		*id = (u32)(diskseq + i) % MEM_HINT_MAX_DISKS;
 		if (READ_ONCE(slots[*id].seq) == diskseq &&
 		    READ_ONCE(slots[*id].state) == MHINT_DISK_KNOWN)
 			return true;

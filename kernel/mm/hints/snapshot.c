@@ -308,7 +308,8 @@ static bool walk_empty(struct walk *w, u64 addr, u64 end, u64 limit)
 
 static bool walk_discard(struct walk *w, u64 addr, u64 end)
 {
-	const u64 entry = mhint_entry(0, MEM_HINT_CLASS_DISCARDABLE, 0);
+	const u64 entry = mhint_entry(MEM_HINT_DISK_MASK,	/* none */
+				      MEM_HINT_CLASS_DISCARDABLE, 0);
 
 	for (; addr < end; addr += MEM_HINT_FRAME_SIZE) {
 		struct page *page = page_at(w, addr, end);

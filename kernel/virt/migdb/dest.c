@@ -9,9 +9,11 @@
  * A stream page is newer than any record that came before it, and a record for a
  * page that the stream has written is never built: stream writes win, for ever.
  */
+#include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "alloc.h"
@@ -32,11 +34,9 @@ static void migdb_page_set(struct migdb_dest *d, u64 index, u32 state, u32 reaso
 /* What a destination of @nr_pages needs when every page is recorded, by itself. */
 u64 migdb_dest_need_bytes(u64 nr_pages)
 {
-	u64 per_record = sizeof(__le64) + sizeof(struct migdb_fetch_run) + 2;
-
 	return sizeof(struct migdb_dest) + PAGE_ALIGN(nr_pages) + nr_pages +
-	       3 * migdb_hbitmap_bytes(nr_pages) + nr_pages * per_record +
-	       migdb_fetch_need_bytes() + MIGDB_TX_MAX_BYTES;
+	       3 * migdb_hbitmap_bytes(nr_pages) + nr_pages * MIGDB_RECORD_PAGE_BYTES +
+	       MIGDB_RECORD_SLACK_BYTES + migdb_fetch_need_bytes() + MIGDB_TX_MAX_BYTES;
 }
 
 int migdb_dest_create(struct migdb_session *s)
@@ -49,6 +49,7 @@ int migdb_dest_create(struct migdb_session *s)
 	BUILD_BUG_ON(MIGDB_MAX_PAGES > 1ULL << 32 || MIGDB_RECORD_FRAME_PAGES > U16_MAX);
 	BUILD_BUG_ON(sizeof(struct migdb_chunk) + MIGDB_SET_BATCH_PAGES *
 		     (sizeof(struct migdb_fetch_run) + sizeof(__le64)) > 2048);
+	BUILD_BUG_ON(MIGDB_SET_BATCH_PAGES * MIGDB_RECORD_PAGE_BYTES < 2048);
 	d = kzalloc(sizeof(*d), GFP_KERNEL_ACCOUNT);
 	if (!d)
 		return -ENOMEM;
@@ -80,7 +81,7 @@ void migdb_dest_destroy(struct migdb_session *s)
 		return;
 	migdb_fetch_free(s);
 	list_for_each_entry_safe(c, next, &d->chunks, node)
-		kvfree(c);
+		migdb_chunk_free(d, c);
 	migdb_free(d->page);
 	migdb_hbitmap_destroy(&d->todo);
 	migdb_hbitmap_destroy(&d->built);
@@ -110,6 +111,7 @@ int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f)
 	s->key = h->key;
 	s->tag_alg = alg;
 	n = le32_to_cpu(h->nr_disks);
+	d->nr_disks_missing = 0;	/* no memory for an answer: it comes again */
 	for (i = 0; i < n; i++) {
 		id = le32_to_cpu(h->disks[i].disk);
 		if (id >= MIGDB_MAX_DISKS)
@@ -223,7 +225,34 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 void migdb_chunk_free(struct migdb_dest *d, struct migdb_chunk *c)
 {
 	atomic64_sub(c->bytes, &d->chunk_bytes);
+	if (atomic_dec_and_test(&d->nr_chunks))
+		atomic_dec(&migdb_nr_fetchers);
 	kvfree(c);
+}
+
+/* Room for that many runs and tags, or NULL: no memory, or enough was had. */
+static struct migdb_chunk *migdb_chunk_alloc(struct migdb_session *s, u32 nr_runs, u32 nr_tags)
+{
+	u64 budget = s->regions.nr_pages * MIGDB_RECORD_PAGE_BYTES + MIGDB_RECORD_SLACK_BYTES;
+	struct migdb_dest *d = s->dst;
+	struct migdb_chunk *c;
+	u32 bytes;
+
+	bytes = kmalloc_size_roundup(struct_size(c, runs, nr_runs) + nr_tags * sizeof(__le64));
+	if (atomic64_read(&d->chunk_bytes) + bytes > budget)
+		return NULL;
+	c = kvmalloc(bytes, MIGDB_GFP);
+	if (!c)
+		return NULL;
+	atomic64_add(bytes, &d->chunk_bytes);
+	if (atomic_inc_return(&d->nr_chunks) == 1)
+		atomic_inc(&migdb_nr_fetchers);
+	c->bytes = bytes;
+	c->nr_users = 1;
+	c->nr_runs = 0;
+	c->next_run = 0;
+	c->tags = (__le64 *)&c->runs[nr_runs];
+	return c;
 }
 
 void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c)
@@ -256,7 +285,12 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 	}
 	/* recorded before: nobody can tell which of the two is right */
 	if (state == MIGDB_PAGE_SENT) {
+		if (d->page[index] >> 3) {	/* by MIGDB_INVALIDATE, not by a record */
+			d->nr_recorded++;
+			atomic64_inc(&s->n.recorded);
+		}
 		migdb_page_set(d, index, MIGDB_PAGE_RETURNED, MIGDB_REASON_TWICE);
+		migdb_count_reason(s, MIGDB_REASON_TWICE, 1);
 		atomic64_inc(&s->n.returned);
 		migdb_hbitmap_set(&d->returned, index);
 	} else if (state == MIGDB_PAGE_RETURNED) {
@@ -265,15 +299,15 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 	return false;
 }
 
-/* Second record for a page that may be under way: needs fill_sem. */
-static void migdb_dest_twice(struct migdb_session *s, u64 index, u32 nr)
+/* Second record for pages that may be under way: needs fill_sem. */
+static void migdb_dest_twice(struct migdb_session *s, u64 index, const unsigned long *twice)
 {
 	struct migdb_dest *d = s->dst;
-	u32 i;
+	unsigned int i;
 
 	down_write(&d->fill_sem);
 	mutex_lock(&d->lock);
-	for (i = 0; i < nr; i++)
+	for_each_set_bit(i, twice, MIGDB_IO_MAX_PAGES)
 		migdb_dest_return_locked(s, index + i, MIGDB_REASON_TWICE);
 	mutex_unlock(&d->lock);
 	up_write(&d->fill_sem);
@@ -304,13 +338,13 @@ static u32 migdb_dest_where(struct migdb_session *s, u64 where, u64 *mine, u64 *
  * two memory tables differ: nothing of this source can be believed.
  */
 static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wire_run *run,
-				 u32 tag, struct migdb_chunk *c)
+				 const __le64 *tags, u32 *tag, struct migdb_chunk *c)
 {
 	u64 gfn = le64_to_cpu(run->gfn), index, where = 0, on_disk;
 	u32 nr = le32_to_cpu(run->nr_pages), i, reason, todo = 0;
 	struct migdb_dest *d = s->dst;
+	DECLARE_BITMAP(twice, MIGDB_IO_MAX_PAGES) = {};
 	const struct migdb_region *r;
-	bool twice = false;
 
 	r = migdb_region_of_gfn(&s->regions, gfn);
 	if (!r || nr > MIGDB_IO_MAX_PAGES || nr > migdb_region_left(r, migdb_region_index(r, gfn)))
@@ -324,48 +358,69 @@ static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wir
 		reason = MIGDB_REASON_NO_MEMORY;
 
 	mutex_lock(&d->lock);
+	/* it may have been given up since the frame's first run */
+	if (d->given_up)
+		reason = d->given_up;
 	for (i = 0; i < nr; i++) {
 		if (migdb_page_state(d, index + i) != MIGDB_PAGE_NONE)
-			twice = true;
+			__set_bit(i, twice);
 		todo += migdb_dest_record_page(s, index + i, !reason && i >= on_disk ?
 					       MIGDB_REASON_NO_DISK : reason);
 	}
 	if (todo) {
 		c->runs[c->nr_runs++] = (struct migdb_fetch_run) {
-			.where = where, .index = index, .nr = on_disk, .tag = tag,
+			.where = where, .index = index, .nr = on_disk, .tag = *tag,
 		};
+		memcpy(&c->tags[*tag], tags, on_disk * sizeof(*tags));
+		*tag += on_disk;
 	}
 	mutex_unlock(&d->lock);
-	if (twice)
-		migdb_dest_twice(s, index, nr);
+	if (!bitmap_empty(twice, MIGDB_IO_MAX_PAGES))
+		migdb_dest_twice(s, index, twice);
 	return 0;
+}
+
+/* Room for what a frame may ask to build: runs that have a page without a record. */
+static struct migdb_chunk *migdb_dest_chunk(struct migdb_session *s,
+					    const struct migdb_wire_run *runs, u32 nr_runs)
+{
+	u32 i, nr, need_runs = 0, need_tags = 0;
+	const struct migdb_region *r;
+	u64 gfn, index;
+
+	/* unlocked: rx_lock keeps other records away, and pages only leave NONE */
+	for (i = 0; i < nr_runs; i++) {
+		gfn = le64_to_cpu(runs[i].gfn);
+		nr = le32_to_cpu(runs[i].nr_pages);
+		r = migdb_region_of_gfn(&s->regions, gfn);
+		if (!r)
+			continue;	/* the frame ends there */
+		index = migdb_region_index(r, gfn);
+		nr = min_t(u64, nr, migdb_region_left(r, index));
+		if (!memchr(s->dst->page + index, MIGDB_PAGE_NONE, nr))
+			continue;
+		need_runs++;
+		need_tags += nr;
+	}
+	return need_runs ? migdb_chunk_alloc(s, need_runs, need_tags) : NULL;
 }
 
 static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame *f)
 {
 	const struct migdb_wire_records *rec = f->data;
 	const struct migdb_wire_run *runs = migdb_records_runs(rec);
-	u32 nr_runs = le32_to_cpu(rec->nr_runs), nr_pages = le32_to_cpu(rec->nr_pages);
+	u32 nr_runs = le32_to_cpu(rec->nr_runs), i, tag = 0;
+	const __le64 *tags = migdb_records_tags(rec, nr_runs);
 	struct migdb_dest *d = s->dst;
 	struct migdb_chunk *c;
-	u32 i, tag = 0, bytes;
 	int ret = 0;
 
 	/* no memory: the pages go back */
-	bytes = kmalloc_size_roundup(struct_size(c, runs, nr_runs) + nr_pages * sizeof(__le64));
-	c = kvmalloc(bytes, MIGDB_GFP);
-	if (c) {
-		atomic64_add(bytes, &d->chunk_bytes);
-		c->bytes = bytes;
-		c->nr_users = 1;
-		c->nr_runs = 0;
-		c->next_run = 0;
-		c->tags = (__le64 *)&c->runs[nr_runs];
-		memcpy(c->tags, migdb_records_tags(rec, nr_runs), nr_pages * sizeof(__le64));
-	}
+	c = migdb_dest_chunk(s, runs, nr_runs);
 	for (i = 0; i < nr_runs && !ret; i++) {
-		ret = migdb_dest_record_run(s, &runs[i], tag, c);
-		tag += le32_to_cpu(runs[i].nr_pages);
+		ret = migdb_dest_record_run(s, &runs[i], tags, &tag, c);
+		tags += le32_to_cpu(runs[i].nr_pages);
+		cond_resched();
 	}
 	if (c && c->nr_runs) {
 		mutex_lock(&d->lock);
@@ -388,6 +443,10 @@ static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_r
 	u32 nr, i;
 
 	while ((nr = migdb_regions_next(&s->regions, &gfn, end, MIGDB_HARVEST_BATCH, &index))) {
+		cond_resched();
+		/* unlocked: only records, which rx_lock keeps away, end this state */
+		if (!memchr_inv(d->page + index, MIGDB_PAGE_NONE, nr))
+			continue;
 		/* a fill under way ends first: what the stream brings comes after it */
 		down_write(&d->fill_sem);
 		mutex_lock(&d->lock);
@@ -396,7 +455,6 @@ static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_r
 				migdb_dest_return_locked(s, index + i, MIGDB_REASON_DIRTY);
 		mutex_unlock(&d->lock);
 		up_write(&d->fill_sem);
-		cond_resched();
 	}
 }
 
@@ -417,7 +475,7 @@ int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f)
 			migdb_dest_revoke(s, &migdb_list_ranges(list)[i]);
 		return 0;
 	case MIGDB_FRAME_FINISH:
-		s->dst->finish_seen = true;
+		WRITE_ONCE(s->dst->finish_seen, true);
 		migdb_tx_wake(s);
 		return 0;
 	case MIGDB_FRAME_ABORT:
@@ -447,7 +505,7 @@ int migdb_dest_range(struct migdb_session *s, u64 first, u64 count, bool sent)
 			else if (migdb_page_state(d, i) != MIGDB_PAGE_NONE)
 				migdb_dest_return_locked(s, i, MIGDB_REASON_INVALIDATED);
 			else	/* no record may build it later */
-				migdb_page_set(d, i, MIGDB_PAGE_SENT, 0);
+				migdb_page_set(d, i, MIGDB_PAGE_SENT, MIGDB_REASON_INVALIDATED);
 		}
 		mutex_unlock(&d->lock);
 		up_write(&d->fill_sem);
@@ -466,6 +524,10 @@ void migdb_dest_give_up(struct migdb_session *s, u32 reason)
 	u32 i;
 
 	down_write(&d->fill_sem);
+	mutex_lock(&d->lock);
+	if (!d->given_up)
+		d->given_up = reason;
+	mutex_unlock(&d->lock);
 	for (index = 0; index < n; ) {
 		mutex_lock(&d->lock);
 		for (i = 0; i < MIGDB_HARVEST_BATCH; i++) {
@@ -516,13 +578,17 @@ int migdb_dest_drain(struct migdb_session *s, struct migdb_drain *arg)
 
 /*
  * The last word before the guest may run: every page that was recorded was built
- * and not revoked, or the stream has written it.
+ * and not revoked, or the stream has written it.  Without the source's end mark
+ * nobody knows what else was revoked: then only the stream's pages count.  (After
+ * an abort the source sends all that it ever left out.)
  */
 int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 {
 	u64 n = s->regions.nr_pages, i, end, gone = 0;
 	struct migdb_dest *d = s->dst;
+	bool whole;
 
+	whole = READ_ONCE(d->finish_seen) || migdb_state(s) == MIGDB_STATE_ABORTED;
 	if (down_write_killable(&d->fill_sem))
 		return -EINTR;
 	for (i = 0; i < n; i = end) {
@@ -530,6 +596,10 @@ int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 		mutex_lock(&d->lock);
 		for (; i < end; i++) {
 			switch (migdb_page_state(d, i)) {
+			case MIGDB_PAGE_DONE:
+				if (whole)
+					break;
+				fallthrough;
 			case MIGDB_PAGE_TODO:
 			case MIGDB_PAGE_RETURNED:
 				gone += !migdb_claim_is_sent(&d->claims[i]);
@@ -557,52 +627,95 @@ bool migdb_dest_tx_pending(struct migdb_session *s)
 	       READ_ONCE(d->drained_due);
 }
 
-/* Ranges of one list into frames, until the stream is full.  Under dest.lock. */
-static void migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, u32 type)
+/*
+ * The next range of a list at or after @from, at most a batch of pages: as far as
+ * the region and the reason are the same.  False: none.
+ */
+static bool migdb_dest_range_pop(struct migdb_session *s, struct migdb_hbitmap *b, u64 from,
+				 struct migdb_wire_range *range, u64 *end)
+{
+	struct migdb_dest *d = s->dst;
+	const struct migdb_region *r;
+	u64 first, max;
+	u8 *differs;
+
+	lockdep_assert_held(&d->lock);
+	first = migdb_hbitmap_next(b, from);
+	if (first >= b->nr_bits)
+		return false;
+	r = migdb_region_of_index(&s->regions, first);
+	max = min_t(u64, migdb_region_left(r, first), MIGDB_HARVEST_BATCH);
+	differs = memchr_inv(d->page + first, d->page[first], max);
+	if (differs)
+		max = differs - (d->page + first);
+	max = migdb_hbitmap_pop_run(b, first, max, &first);
+	range->gfn = cpu_to_le64(migdb_region_gfn(r, first));
+	range->nr_pages = cpu_to_le32(max);
+	range->reason = cpu_to_le32(d->page[first] >> 3);
+	*end = first + max;
+	return true;
+}
+
+/*
+ * Ranges of one list into frames, until the stream is full.  A frame's ranges
+ * ascend, and the lock is held for a batch of pages or ranges at a time: what is
+ * set behind our back, below or above, comes with a later frame, as does whatever
+ * becomes of a page that is in this one.
+ */
+static int migdb_dest_report(struct migdb_session *s, struct migdb_hbitmap *b, u32 type)
 {
 	struct migdb_dest *d = s->dst;
 	struct migdb_wire_range *ranges;
-	const struct migdb_region *r;
 	struct migdb_wire_list *list;
 	struct migdb_tx_frame *f;
-	u64 first, count;
+	u64 next, end, pages;
 	u32 n, max;
+	bool more;
 
-	while (b->nr_set && migdb_tx_has_room(s)) {
-		max = min_t(u64, b->nr_set, MIGDB_LIST_FRAME_RUNS);
+	while ((max = min_t(u64, READ_ONCE(b->nr_set), MIGDB_LIST_FRAME_RUNS)) &&
+	       migdb_tx_has_room(s)) {
 		f = migdb_tx_alloc(migdb_list_bytes(max));
 		if (!f)
-			return;
+			return -ENOMEM;
 		list = (struct migdb_wire_list *)f->data;
 		ranges = migdb_list_ranges(list);
-		for (n = 0; n < max; n++) {
-			first = migdb_hbitmap_next(b, 0);
-			if (first >= b->nr_bits)
-				break;
-			r = migdb_region_of_index(&s->regions, first);
-			/* as far as the region and the reason are the same */
-			for (count = 0; count < migdb_region_left(r, first); count++)
-				if (d->page[first + count] != d->page[first] ||
-				    !migdb_hbitmap_clear(b, first + count))
+		for (n = 0, next = 0, more = true; more && n < max; ) {
+			mutex_lock(&d->lock);
+			for (pages = 0; more && n < max && pages < MIGDB_HARVEST_BATCH; ) {
+				more = migdb_dest_range_pop(s, b, next, &ranges[n], &end);
+				if (!more)
 					break;
-			ranges[n].gfn = cpu_to_le64(migdb_region_gfn(r, first));
-			ranges[n].nr_pages = cpu_to_le32(count);
-			ranges[n].reason = cpu_to_le32(d->page[first] >> 3);
+				pages += le32_to_cpu(ranges[n].nr_pages);
+				next = end;
+				n++;
+			}
+			mutex_unlock(&d->lock);
+			cond_resched();
+		}
+		if (!n) {	/* what was to be said is no longer true */
+			kvfree(f);
+			continue;
 		}
 		list->nr_runs = cpu_to_le32(n);
 		migdb_tx_append(s, f, type, migdb_list_bytes(n));
 	}
+	return 0;
 }
 
-void migdb_dest_tx(struct migdb_session *s)
+/* 0, or -ENOMEM: something was left unsaid, and not because there was no room. */
+int migdb_dest_tx(struct migdb_session *s)
 {
 	struct migdb_dest *d = s->dst;
+	int ret;
 
+	ret = migdb_dest_report(s, &d->returned, MIGDB_FRAME_RETURN);
+	if (!ret)
+		ret = migdb_dest_report(s, &d->built, MIGDB_FRAME_BUILT);
 	mutex_lock(&d->lock);
-	migdb_dest_report(s, &d->returned, MIGDB_FRAME_RETURN);
-	migdb_dest_report(s, &d->built, MIGDB_FRAME_BUILT);
-	if (d->drained_due && !d->returned.nr_set && !d->built.nr_set &&
-	    !migdb_tx_end(s, MIGDB_FRAME_DRAINED, 0))
-		d->drained_due = false;
+	if (d->drained_due && !d->returned.nr_set && !d->built.nr_set) {
+		ret = migdb_tx_end(s, MIGDB_FRAME_DRAINED, 0);
+		d->drained_due = ret;
+	}
 	mutex_unlock(&d->lock);
+	return ret;
 }

@@ -67,10 +67,12 @@ struct migdb_dest {
 	struct migdb_hbitmap returned;
 	bool drained_due;
 	bool finish_seen;
+	u32 given_up;			/* reason: nothing more is to be built */
 	u32 nr_disks_missing;
 	u8 disk[MIGDB_MAX_DISKS];	/* source's disk -> ours + 1 */
 	u64 nr_recorded, nr_done;
 	atomic64_t chunk_bytes;		/* records that are not through */
+	atomic_t nr_chunks;
 	wait_queue_head_t todo_wait;	/* todo became empty */
 
 	u8 *claims;			/* in the session's map */
@@ -82,7 +84,7 @@ int migdb_dest_create(struct migdb_session *s);
 void migdb_dest_destroy(struct migdb_session *s);
 int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f);
 int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f);
-void migdb_dest_tx(struct migdb_session *s);
+int migdb_dest_tx(struct migdb_session *s);
 bool migdb_dest_tx_pending(struct migdb_session *s);
 int migdb_dest_range(struct migdb_session *s, u64 first, u64 count, bool sent);
 void migdb_dest_give_up(struct migdb_session *s, u32 reason);

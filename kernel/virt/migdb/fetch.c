@@ -14,9 +14,8 @@
  * want the same block share it.
  *
  * End of life: ->dying stops planning; a read whose worker is gone (a killed VMM)
- * is reaped by a work item of the module.  nr_completing covers the instructions
- * between the end of a read and the end of its completion handler, which still
- * touch the session.
+ * is reaped by a work item of the module.  A completion handler still touches the
+ * session when its read is over: it is an RCU read-side section.
  */
 #include <linux/blkdev.h>
 #include <linux/fs.h>
@@ -63,6 +62,8 @@ struct migdb_fetch_lane {
 	struct mutex lock;
 	struct list_head free;		/* lock */
 	struct migdb_io *held;		/* lock: planned, waits for a limit */
+	u64 held_due_ns;		/* lock: when @held may go; 0: has no turn yet */
+	u32 held_gen;			/* lock: the operator's rate that it waits for */
 	struct work_struct reap;	/* worker gone */
 	struct delayed_work retry;	/* a limit may allow it now */
 	u32 depth;			/* lock: ios there are, at most MIGDB_LANE_DEPTH */
@@ -70,18 +71,23 @@ struct migdb_fetch_lane {
 
 struct migdb_fetch {
 	bool dying;
+	spinlock_t rate_lock;		/* lanes share a bucket */
+	struct migdb_bucket rate;	/* rate_lock: this session's share */
+	u32 rate_gen;			/* rate_lock */
 	atomic_t nr_inflight;
-	atomic_t nr_completing;
 	atomic64_t inflight_bytes;
 	wait_queue_head_t idle_wait;
 	struct migdb_fetch_lane lane[MIGDB_NR_LANES];
 };
 
-/* Host-wide limits and what counts against them. */
+/*
+ * Host-wide limits, and how many destinations share them: those that have records
+ * to work off.
+ */
 u64 migdb_max_inflight_bytes = MIGDB_DEFAULT_INFLIGHT_BYTES;
 atomic_t migdb_nr_fetchers = ATOMIC_INIT(0);
-static struct migdb_bucket migdb_rate;
-static DEFINE_SPINLOCK(migdb_rate_lock);	/* migdb_rate */
+static u64 migdb_rate;
+static u32 migdb_rate_gen;		/* changes with migdb_rate */
 static struct workqueue_struct *migdb_wq;
 
 u64 migdb_fetch_need_bytes(void)
@@ -92,14 +98,14 @@ u64 migdb_fetch_need_bytes(void)
 
 void migdb_fetch_set_rate(u64 bytes_per_s)
 {
-	spin_lock(&migdb_rate_lock);
-	migdb_bucket_set_rate(&migdb_rate, bytes_per_s, ktime_get_ns());
-	spin_unlock(&migdb_rate_lock);
+	WRITE_ONCE(migdb_rate, bytes_per_s);
+	/* pairs with migdb_io_due(): who sees the number sees the rate */
+	smp_store_release(&migdb_rate_gen, migdb_rate_gen + 1);
 }
 
 u64 migdb_fetch_rate(void)
 {
-	return READ_ONCE(migdb_rate.bytes_per_s);
+	return READ_ONCE(migdb_rate);
 }
 
 static void migdb_io_trim(struct migdb_io *io)
@@ -162,15 +168,14 @@ static void migdb_io_complete(struct kiocb *iocb, long ret)
 {
 	struct migdb_io *io = container_of(iocb, struct migdb_io, iocb);
 	struct migdb_fetch_lane *lane = io->lane;
-	struct migdb_fetch *f = lane->s->dst->fetch;
 
-	atomic_inc(&f->nr_completing);
+	rcu_read_lock();
 	io->ret = ret;
 	llist_add(&io->done, &lane->done);
 	/* io is not ours any more */
 	if (!migdb_vhost_kick(lane->s->vhost, lane->nr))
 		queue_work(migdb_wq, &lane->reap);
-	atomic_dec(&f->nr_completing);
+	rcu_read_unlock();
 }
 
 /* Bounce pages for the whole read, charged to the VMM. */
@@ -198,20 +203,30 @@ static bool migdb_run_wanted(struct migdb_dest *d, const struct migdb_fetch_run 
 	return false;
 }
 
-/* Take runs off the list, in order, while they fit into one read. */
+/*
+ * Take runs off the list, in order, while they fit into one read.  Runs that
+ * nobody wants any more are stepped over, a batch of pages per hold of the lock.
+ */
 static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
 {
 	struct migdb_dest *d = s->dst;
 	struct migdb_fetch_run *run;
 	struct migdb_chunk *c;
-	u32 gap;
+	u32 gap, seen = 0;
 
 	mutex_lock(&d->lock);
 	while (io->nr_targets < MIGDB_IO_MAX_PAGES) {
+		if (seen > MIGDB_HARVEST_BATCH) {
+			seen = 0;
+			mutex_unlock(&d->lock);
+			cond_resched();
+			mutex_lock(&d->lock);
+		}
 		c = list_first_entry_or_null(&d->chunks, struct migdb_chunk, node);
 		if (!c)
 			break;
 		run = &c->runs[c->next_run];
+		seen += run->nr;
 		if (migdb_run_wanted(d, run)) {
 			gap = io->shape.nr_blocks < MIGDB_IO_SHORT_PAGES ? MIGDB_IO_GAP_PAGES : 0;
 			if (!migdb_io_add(&io->shape, migdb_where_disk(run->where),
@@ -233,21 +248,49 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
 	return io->nr_targets;
 }
 
-/* Jiffies to wait for the host-wide limits, 0: go. */
-static unsigned long migdb_io_limited(struct migdb_session *s, struct migdb_io *io)
+/*
+ * When the read may go: its turn at this session's share of the rate.  It has
+ * taken its bytes then, and does not ask again, unless the operator has changed
+ * the rate: then what was owed is forgotten.
+ */
+static u64 migdb_io_due(struct migdb_fetch_lane *lane, u64 bytes, u64 now)
 {
-	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, wait_ns;
-	struct migdb_fetch *f = s->dst->fetch;
+	u32 gen = smp_load_acquire(&migdb_rate_gen);	/* see migdb_fetch_set_rate() */
+	struct migdb_fetch *f = lane->s->dst->fetch;
+	u64 share;
 
+	if (lane->held_due_ns && lane->held_gen == gen)
+		return lane->held_due_ns;
+	share = migdb_rate_share(migdb_fetch_rate(), atomic_read(&migdb_nr_fetchers));
+	spin_lock(&f->rate_lock);
+	if (f->rate_gen != gen) {
+		f->rate_gen = gen;
+		migdb_bucket_init(&f->rate, share, now);
+	} else if (f->rate.bytes_per_s != share) {
+		migdb_bucket_set_rate(&f->rate, share, now);
+	}
+	lane->held_due_ns = now + migdb_bucket_reserve(&f->rate, bytes, now);
+	lane->held_gen = gen;
+	spin_unlock(&f->rate_lock);
+	return lane->held_due_ns;
+}
+
+/* Jiffies to wait for the host-wide limits, 0: go. */
+static unsigned long migdb_io_limited(struct migdb_fetch_lane *lane, struct migdb_io *io)
+{
+	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, due, now = ktime_get_ns();
+	struct migdb_fetch *f = lane->s->dst->fetch;
+
+	due = migdb_io_due(lane, bytes, now);
+	if (due > now)	/* not for long: the rate may change */
+		return min_t(u64, nsecs_to_jiffies64(due - now) + 1, MIGDB_RATE_LOOK_JIFFIES);
 	share = div_u64(READ_ONCE(migdb_max_inflight_bytes),
 			max(atomic_read(&migdb_nr_fetchers), 1));
 	/* one read is always allowed, or a small limit would be a stop */
 	if (atomic_read(&f->nr_inflight) && atomic64_read(&f->inflight_bytes) + bytes > share)
 		return 1;
-	spin_lock(&migdb_rate_lock);
-	wait_ns = migdb_bucket_take(&migdb_rate, bytes, ktime_get_ns());
-	spin_unlock(&migdb_rate_lock);
-	return wait_ns ? nsecs_to_jiffies(wait_ns) + 1 : 0;
+	lane->held_due_ns = 0;
+	return 0;
 }
 
 static void migdb_io_submit(struct migdb_session *s, struct migdb_io *io)
@@ -338,7 +381,7 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 				continue;
 			}
 		}
-		wait = migdb_io_limited(s, io);
+		wait = migdb_io_limited(lane, io);
 		if (wait) {
 			lane->held = io;
 			queue_delayed_work(migdb_wq, &lane->retry, wait);
@@ -442,6 +485,9 @@ int migdb_fetch_create(struct migdb_session *s)
 	if (!f)
 		return -ENOMEM;
 	init_waitqueue_head(&f->idle_wait);
+	spin_lock_init(&f->rate_lock);
+	/* any rate but the present one: the first read sets up the share */
+	f->rate_gen = READ_ONCE(migdb_rate_gen) - 1;
 	for (i = 0; i < MIGDB_NR_LANES; i++) {
 		f->lane[i].s = s;
 		f->lane[i].nr = i;
@@ -452,7 +498,6 @@ int migdb_fetch_create(struct migdb_session *s)
 		INIT_DELAYED_WORK(&f->lane[i].retry, migdb_lane_retry);
 	}
 	s->dst->fetch = f;
-	atomic_inc(&migdb_nr_fetchers);
 	return 0;
 }
 
@@ -474,8 +519,8 @@ void migdb_fetch_stop(struct migdb_session *s)
 		mutex_unlock(&f->lane[i].lock);
 	}
 	wait_event(f->idle_wait, !atomic_read(&f->nr_inflight));
-	while (atomic_read(&f->nr_completing))
-		cpu_relax();
+	/* completion handlers that are still on their way out */
+	synchronize_rcu();
 }
 
 /* After migdb_fetch_stop() and the end of the vhost workers. */
@@ -499,7 +544,6 @@ void migdb_fetch_free(struct migdb_session *s)
 		list_for_each_entry_safe(io, next, &lane->free, free)
 			migdb_io_free(io);
 	}
-	atomic_dec(&migdb_nr_fetchers);
 	s->dst->fetch = NULL;
 	kvfree(f);
 }
@@ -511,7 +555,6 @@ bool migdb_queue_work(struct work_struct *work)
 
 int migdb_fetch_init(void)
 {
-	migdb_bucket_init(&migdb_rate, 0, ktime_get_ns());
 	migdb_wq = alloc_workqueue("migdb", WQ_UNBOUND, 0);
 	return migdb_wq ? 0 : -ENOMEM;
 }

@@ -9,16 +9,22 @@
  *
  * Lock order, outermost first:
  *
- *	session.rx_lock		one write(2) at a time; incoming order
+ *	session.rx_write_lock	one write(2) at a time
+ *	session.rx_lock		one frame at a time; incoming order
  *	session.tx_fill_lock	lists become frames; keeps close away meanwhile
  *	source.hash_lock	windows of the snapshot: one hasher at a time
  *	session.lock		set-up and state changes
  *	    migdb_sessions_lock	list of sessions, host-wide counts
  *	lane.lock		one run of a fetch lane at a time
  *	dest.fill_sem		read: pages are being written; write: none is
+ *	source.dequeue_lock	runs on their way to user space
  *	source.set_lock, dest.lock	sets, queues, per-page state
  *	    KVM: kvm->srcu, slots_lock; mmap_lock (page faults)
+ *	session.tx_read_lock	one read(2) takes frames at a time
  *	session.tx_lock		frames that wait for read(2)
+ *
+ * User memory may be somebody's page fault that never ends.  Of these locks only
+ * rx_write_lock, tx_read_lock and fill_sem are held while it is touched.
  *
  * An ioctl on a running session takes session.lock only to change the state; it
  * reads the state without it and looks again under the lock that it works under.
@@ -119,7 +125,8 @@ struct migdb_session {
 	u64 memory_bytes;
 
 	/* outgoing stream */
-	struct mutex tx_lock;
+	struct mutex tx_read_lock;	/* one reader copies */
+	struct mutex tx_lock;		/* the queue of frames */
 	struct list_head tx_frames;	/* tx_lock */
 	u32 tx_bytes;			/* tx_lock */
 	u32 tx_seq;			/* tx_lock */
@@ -128,9 +135,11 @@ struct migdb_session {
 	wait_queue_head_t tx_wait;
 	struct eventfd_ctx *eventfd;	/* set by START, put at the end */
 
-	/* incoming stream: one writer at a time */
-	struct mutex rx_lock;
+	/* incoming stream */
+	struct mutex rx_write_lock;	/* one writer copies */
+	struct mutex rx_lock;		/* order of frames; keeps close away */
 	u32 rx_seq;			/* rx_lock */
+	u64 rx_named;			/* rx_lock: pages in lists so far */
 
 	struct migdb_stats_counters n;
 };

@@ -10,10 +10,14 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include <uapi/linux/mem_hints.h>
 #include "dest.h"
 #include "internal.h"
 #include "source.h"
 #include "vhost_glue.h"
+
+/* A guest's list of disks has an id for each, and all of them have room here. */
+static_assert(MEM_HINT_MAX_DISKS == MIGDB_MAX_DISKS);
 
 union migdb_ucmd {
 	struct {
@@ -68,7 +72,7 @@ static int migdb_do_set_table(struct migdb_session *s, union migdb_ucmd *u, void
 {
 	struct migdb_set_guest_table *arg = &u->table;
 	struct migdb_guest_disk __user *ugd = u64_to_user_ptr(arg->disks_uptr);
-	DECLARE_BITMAP(seen, MIGDB_MAX_DISKS) = {};
+	DECLARE_BITMAP(seen, MEM_HINT_DISK_MASK + 1) = {};
 	u8 map[MIGDB_MAX_DISKS] = {};
 	struct migdb_guest_disk gd;
 	u32 i, matched = 0;
@@ -79,10 +83,13 @@ static int migdb_do_set_table(struct migdb_session *s, union migdb_ucmd *u, void
 	for (i = 0; i < arg->nr_disks; i++) {
 		if (copy_from_user(&gd, &ugd[i], sizeof(gd)))
 			return -EFAULT;
-		if (gd.guest_disk >= MIGDB_MAX_DISKS || __test_and_set_bit(gd.guest_disk, seen))
+		if (gd.guest_disk > MEM_HINT_DISK_MASK || __test_and_set_bit(gd.guest_disk, seen))
 			return -EINVAL;
 		if (!migdb_identity_ok(gd.type, gd.identity))
 			return -EINVAL;
+		/* a disk too many must not cost the VM the others */
+		if (gd.guest_disk >= MIGDB_MAX_DISKS)
+			continue;
 		disk = migdb_disk_find(s, gd.type, gd.identity);
 		if (disk < 0)
 			continue;

@@ -13,6 +13,11 @@
  * would take entries that we never see: each vCPU's reset index is compared with
  * the one that we left behind, and a difference is reported as -ESTALE.
  *
+ * An entry names a slot by its number; what memory is in that slot is looked up when
+ * the entry is consumed.  If slots were changed in between, the number may be other
+ * memory's: entries are believed only while the generation of the slots is the one
+ * at which the rings were last seen empty (or at which the pages were armed).
+ *
  * Pairing: our acquire of entry->flags pairs with the write barrier in
  * kvm_dirty_ring_push(); our release of RESET pairs with the acquire in
  * kvm_dirty_ring_reset().
@@ -30,6 +35,8 @@ struct migdb_kvm {
 	struct file *file;	/* keeps the VM */
 	struct kvm *kvm;
 	u32 *next;		/* per vCPU index: next ring entry to consume */
+	bool gen_known;
+	u64 gen[KVM_MAX_NR_ADDRESS_SPACES];	/* of the slots that entries may name */
 };
 
 /* kvm.ko may be absent: this must not keep the module from loading. */
@@ -121,13 +128,23 @@ void migdb_kvm_take_ring(struct migdb_kvm *k)
 		k->next[vcpu->vcpu_idx] = READ_ONCE(vcpu->dirty_ring.reset_index);
 }
 
+static void migdb_kvm_generations(struct migdb_kvm *k, u64 *gen)
+{
+	int as_id;
+
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm); as_id++)
+		gen[as_id] = READ_ONCE(__kvm_memslots(k->kvm, as_id)->generation);
+}
+
 int migdb_kvm_check_slots(struct migdb_kvm *k)
 {
+	u64 gen[KVM_MAX_NR_ADDRESS_SPACES] = {};
 	struct kvm_memory_slot *slot;
 	struct kvm_memslots *slots;
 	int bkt, idx, as_id, ret = 0;
 
 	idx = srcu_read_lock(&k->kvm->srcu);
+	migdb_kvm_generations(k, gen);
 	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm) && !ret; as_id++) {
 		slots = __kvm_memslots(k->kvm, as_id);
 		kvm_for_each_memslot(slot, bkt, slots) {
@@ -142,28 +159,41 @@ int migdb_kvm_check_slots(struct migdb_kvm *k)
 		}
 	}
 	srcu_read_unlock(&k->kvm->srcu, idx);
+	/* turning the logs on was the last change before this */
+	if (!ret && !k->gen_known) {
+		memcpy(k->gen, gen, sizeof(k->gen));
+		k->gen_known = true;
+	}
 	return ret;
 }
 
-/* Owner address of a ring entry, under kvm->srcu; 0 if its slot is gone. */
-static u64 migdb_kvm_hva(struct kvm *kvm, u32 slot_as_id, u64 offset)
+/*
+ * Owner address of a ring entry, under kvm->srcu; 0 if its slot is gone, or the
+ * slots are not those that the entry was made for.
+ */
+static u64 migdb_kvm_hva(struct migdb_kvm *k, u32 slot_as_id, u64 offset)
 {
 	int as_id = slot_as_id >> 16, id = (u16)slot_as_id;
 	struct kvm_memory_slot *slot;
+	struct kvm_memslots *slots;
 
-	if (as_id >= kvm_arch_nr_memslot_as_ids(kvm) || id >= KVM_USER_MEM_SLOTS)
+	if (as_id >= kvm_arch_nr_memslot_as_ids(k->kvm) || id >= KVM_USER_MEM_SLOTS)
 		return 0;
-	slot = id_to_memslot(__kvm_memslots(kvm, as_id), id);
+	slots = __kvm_memslots(k->kvm, as_id);
+	if (k->gen_known && READ_ONCE(slots->generation) != k->gen[as_id])
+		return 0;
+	slot = id_to_memslot(slots, id);
 	if (!slot || offset >= slot->npages)
 		return 0;
 	return slot->userspace_addr + (offset << PAGE_SHIFT);
 }
 
 /*
- * Entries of one vCPU, until *n is @max.  0, -ESTALE or -EIO; *n counts what was
- * marked, also before an error: it must be re-protected in any case.
+ * Entries of one vCPU up to pass->end, until *n is @max.  0, -ESTALE or -EIO; *n
+ * counts what was marked, also before an error: it must be re-protected in any case.
  */
-static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, unsigned int max,
+static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu,
+				  const struct migdb_kvm_pass *pass, unsigned int max,
 				  migdb_dirty_fn fn, void *ctx, unsigned int *n)
 {
 	struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
@@ -176,7 +206,8 @@ static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, un
 		return 0;
 	if (READ_ONCE(ring->reset_index) != *next)
 		return -ESTALE;
-	while (*n < max) {
+	/* another pass may have got beyond our end: hence the sign */
+	while (*n < max && (s32)(pass->end - *next) > 0) {
 		e = &ring->dirty_gfns[*next & (ring->size - 1)];
 		/* pairs with smp_wmb() in kvm_dirty_ring_push() */
 		flags = smp_load_acquire(&e->flags);
@@ -185,10 +216,13 @@ static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, un
 		if (!(flags & KVM_DIRTY_GFN_F_DIRTY))
 			break;
 		/* the VMM can write to the mapped ring: read once, check once */
-		hva = migdb_kvm_hva(k->kvm, READ_ONCE(e->slot), READ_ONCE(e->offset));
-		if (!hva)
+		hva = migdb_kvm_hva(k, READ_ONCE(e->slot), READ_ONCE(e->offset));
+		/*
+		 * Before the mark: an entry whose page nobody took must stay, or its
+		 * page is re-protected and the write known to no one.
+		 */
+		if (!hva || !fn(ctx, hva))
 			return -EIO;
-		fn(ctx, hva);
 		/* pairs with KVM's acquire when it resets the ring */
 		smp_store_release(&e->flags, KVM_DIRTY_GFN_F_RESET);
 		(*next)++;
@@ -197,29 +231,50 @@ static int migdb_kvm_harvest_vcpu(struct migdb_kvm *k, struct kvm_vcpu *vcpu, un
 	return 0;
 }
 
-int migdb_kvm_harvest(struct migdb_kvm *k, unsigned int max, migdb_dirty_fn fn, void *ctx)
+int migdb_kvm_harvest(struct migdb_kvm *k, struct migdb_kvm_pass *pass, unsigned int max,
+		      migdb_dirty_fn fn, void *ctx, unsigned int *n)
 {
-	unsigned int n = 0;
+	bool first = !pass->vcpu && !pass->entered;
+	u64 gen[KVM_MAX_NR_ADDRESS_SPACES] = {};
 	struct kvm_vcpu *vcpu;
-	unsigned long i;
 	int idx, ret = 0;
 	long nr_reset;
 
+	*n = 0;
 	idx = srcu_read_lock(&k->kvm->srcu);
-	kvm_for_each_vcpu(i, vcpu, k->kvm) {
-		ret = migdb_kvm_harvest_vcpu(k, vcpu, max, fn, ctx, &n);
-		if (ret || n == max)
+	migdb_kvm_generations(k, gen);
+	/*
+	 * Generation, then rings: a change after this is noticed next time.  KVM
+	 * changes it once more when nobody uses the old slots any more, after it has
+	 * waited for them (synchronize_srcu): what they pushed is seen.
+	 */
+	smp_rmb();
+	for (;;) {
+		vcpu = kvm_get_vcpu(k->kvm, pass->vcpu);
+		if (!vcpu)
 			break;
+		if (!pass->entered) {
+			pass->end = READ_ONCE(vcpu->dirty_ring.dirty_index);
+			pass->entered = true;
+		}
+		ret = migdb_kvm_harvest_vcpu(k, vcpu, pass, max, fn, ctx, n);
+		if (ret || *n == max)
+			break;
+		pass->vcpu++;
+		pass->entered = false;
 	}
 	srcu_read_unlock(&k->kvm->srcu, idx);
 
 	/* Even after an error: what was marked must be re-protected. */
-	if (n) {
+	if (*n) {
 		nr_reset = vfs_ioctl(k->file, KVM_RESET_DIRTY_RINGS, 0);
-		if (!ret && nr_reset != n)
+		if (!ret && nr_reset != *n)
 			ret = -ESTALE;
+	} else if (!ret && first && k->gen_known) {
+		/* all rings are empty: what comes from here on is of these slots */
+		memcpy(k->gen, gen, sizeof(k->gen));
 	}
-	return ret ? ret : n;
+	return ret;
 }
 
 bool migdb_kvm_vcpus_out(struct migdb_kvm *k)

@@ -30,6 +30,8 @@
 #define MIGDB_SET_BATCH_PAGES	80u
 /* Runs that one MIGDB_DEQUEUE returns at most. */
 #define MIGDB_DEQUEUE_RUNS	256u
+/* of them, taken per hold of the set lock; each has at most MIGDB_HARVEST_BATCH pages */
+#define MIGDB_DEQUEUE_HOLD_RUNS	16u
 /* Ring entries, and bits, per hold of the set lock; a harvest loops over such batches. */
 #define MIGDB_HARVEST_BATCH	4096u
 /* Frames waiting for the VMM's read(2), per session. */
@@ -37,6 +39,17 @@
 /* Runs of one frame: keeps a frame far below MIGDB_MAX_FRAME_BYTES. */
 #define MIGDB_RECORD_FRAME_PAGES 1536u
 #define MIGDB_LIST_FRAME_RUNS	2048u
+/*
+ * How often the other side may name a page in its lists, on average: once as
+ * built, once as returned, or once as revoked, and room for what nobody does yet.
+ */
+#define MIGDB_MAX_NAMED		8u
+
+/*
+ * How often all lists of the destination together may name each page of ours: it
+ * builds a page, gives it back, and that is that.
+ */
+#define MIGDB_NAMED_TIMES	8u
 
 /* Fetch: one read, and reads in flight per lane (4 lanes: 64 deep). */
 #define MIGDB_IO_MAX_PAGES	128u
@@ -51,12 +64,22 @@
 /* Pages verified and placed per run of a lane's work item. */
 #define MIGDB_PLACE_BATCH_PAGES	256u
 
+/*
+ * Records of a destination: what every page needs when it is recorded once, in
+ * frames as full as ours are, and room for frames of a few pages.
+ */
+#define MIGDB_RECORD_PAGE_BYTES		26u
+#define MIGDB_RECORD_SLACK_BYTES	BIT(20)
+
 /* Defaults of the sysfs knobs. */
 #define MIGDB_DEFAULT_MAX_SESSIONS	16u
 #define MIGDB_DEFAULT_INFLIGHT_BYTES	(64ull << 20)
 
 /* How long a write to sysfs "enabled" waits for running sessions. */
 #define MIGDB_TURN_WAIT_JIFFIES	(2 * HZ)
+
+/* How often a read that waits for its turn looks whether the rate has changed. */
+#define MIGDB_RATE_LOOK_JIFFIES	(HZ / 4)
 
 /* Longest wait that a caller may ask MIGDB_DRAIN for. */
 #define MIGDB_MAX_GRACE_NS	(10ull * 1000 * 1000 * 1000)

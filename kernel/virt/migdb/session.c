@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "alloc.h"
 #include "dest.h"
 #include "internal.h"
 #include "kvm_shim.h"
@@ -30,7 +31,7 @@ unsigned int migdb_nr_sessions;			/* migdb_sessions_lock */
 
 struct migdb_session *migdb_session_create(void)
 {
-	struct migdb_session *s = kvzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
+	struct migdb_session *s = kvzalloc(sizeof(*s), MIGDB_GFP);
 
 	if (!s)
 		return NULL;
@@ -38,7 +39,9 @@ struct migdb_session *migdb_session_create(void)
 	INIT_LIST_HEAD(&s->node);
 	mutex_init(&s->lock);
 	mutex_init(&s->tx_lock);
+	mutex_init(&s->tx_read_lock);
 	mutex_init(&s->rx_lock);
+	mutex_init(&s->rx_write_lock);
 	mutex_init(&s->tx_fill_lock);
 	INIT_WORK(&s->ordinary_work, migdb_ordinary_work);
 	INIT_LIST_HEAD(&s->tx_frames);
@@ -149,9 +152,10 @@ int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
 }
 
 /*
- * Ordinary from here on.  Source: the bitmap stays as it is, each set bit is the
- * VMM's to send.  Destination: what is not built goes back.  The other side is
- * told; what it can no longer hear it does not need.
+ * Ordinary from here on.  Source: from the moment that anybody can know of it, the
+ * bitmap stays as it is and nothing enters the send queue: each set bit, and each
+ * page of the queue, is the VMM's to send.  Destination: what is not built goes
+ * back.  The other side is told; what it can no longer hear it does not need.
  */
 void migdb_session_abort(struct migdb_session *s, u32 reason)
 {
@@ -163,6 +167,8 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 		return;
 	}
 	cmpxchg(&s->reason, MIGDB_REASON_NONE, reason);
+	if (!dest)
+		migdb_source_freeze(s);
 	/* pairs with the acquire in migdb_state() */
 	smp_store_release(&s->state, MIGDB_STATE_ABORTED);
 	mutex_unlock(&s->lock);
@@ -287,7 +293,7 @@ static int migdb_start_check(struct migdb_session *s, struct migdb_start *arg)
 	if (arg->role == MIGDB_ROLE_DEST && s->kvm)
 		return -EINVAL;
 
-	regions = kcalloc(MIGDB_MAX_REGIONS, sizeof(*regions), GFP_KERNEL_ACCOUNT);
+	regions = kcalloc(MIGDB_MAX_REGIONS, sizeof(*regions), MIGDB_GFP);
 	if (!regions)
 		return -ENOMEM;
 	nr = migdb_vhost_regions(s->vhost, regions, MIGDB_MAX_REGIONS);

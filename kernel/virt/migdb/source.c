@@ -11,6 +11,7 @@
  * hash, so the next round's drop sees it; a write before the hash is in the hash.
  */
 #include <linux/bitmap.h>
+#include <linux/find.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -35,6 +36,7 @@ u64 migdb_source_need_bytes(u64 nr_pages)
 	return sizeof(struct migdb_source) + PAGE_ALIGN(migdb_bitmap_bytes(nr_pages)) +
 	       3 * migdb_bitmap_bytes(nr_pages) + 2 * migdb_hbitmap_bytes(nr_pages) +
 	       window * sizeof(struct migdb_cand) + MIGDB_WINDOW_BUCKETS * sizeof(u32) +
+	       MIGDB_DEQUEUE_RUNS * sizeof(struct migdb_run) +
 	       sizeof(struct migdb_table_walk) + PAGE_SIZE + MIGDB_TX_MAX_BYTES;
 }
 
@@ -43,22 +45,24 @@ int migdb_source_create(struct migdb_session *s)
 	u64 n = s->regions.nr_pages;
 	struct migdb_source *src;
 
-	src = kzalloc(sizeof(*src), GFP_KERNEL_ACCOUNT);
+	src = kzalloc(sizeof(*src), MIGDB_GFP);
 	if (!src)
 		return -ENOMEM;
 	s->src = src;
 	mutex_init(&src->hash_lock);
 	mutex_init(&src->set_lock);
+	mutex_init(&src->dequeue_lock);
 	s->map = migdb_map_create(migdb_bitmap_bytes(n), false);
 	src->armed = migdb_zalloc(migdb_bitmap_bytes(n));
 	src->recorded = migdb_zalloc(migdb_bitmap_bytes(n));
 	src->confirmed = migdb_zalloc(migdb_bitmap_bytes(n));
 	src->walk = migdb_zalloc(sizeof(*src->walk));
 	src->page = migdb_zalloc(PAGE_SIZE);
+	src->runs = migdb_zalloc(MIGDB_DEQUEUE_RUNS * sizeof(*src->runs));
 	src->cand_max = min_t(u64, n, MIGDB_WINDOW_ENTRIES);
 	src->cand = migdb_zalloc(src->cand_max * sizeof(*src->cand));
 	if (!s->map || !src->armed || !src->recorded || !src->confirmed || !src->walk ||
-	    !src->page || !src->cand || migdb_hbitmap_init(&src->send, n) ||
+	    !src->page || !src->cand || !src->runs || migdb_hbitmap_init(&src->send, n) ||
 	    migdb_hbitmap_init(&src->revoke, n)) {
 		migdb_source_destroy(s);
 		return -ENOMEM;
@@ -79,6 +83,7 @@ void migdb_source_destroy(struct migdb_session *s)
 	migdb_free(src->confirmed);
 	migdb_free(src->walk);
 	migdb_free(src->page);
+	migdb_free(src->runs);
 	migdb_free(src->cand);
 	migdb_windows_destroy(&src->windows);
 	migdb_hbitmap_destroy(&src->send);
@@ -122,15 +127,29 @@ int migdb_source_hello(struct migdb_session *s)
 }
 
 /*
+ * The session is aborted: the VMM reads the bitmap and the queue, in whatever order,
+ * and sends what is in either.  No page may go from the one to the other meanwhile,
+ * and none may enter the queue when the VMM has looked at it for the last time.
+ * Whoever holds set_lock now has done when this returns; who comes later sees the
+ * flag.  Before the state says ABORTED, so that nobody can know of it earlier.
+ */
+void migdb_source_freeze(struct migdb_session *s)
+{
+	mutex_lock(&s->src->set_lock);
+	s->src->frozen = true;
+	mutex_unlock(&s->src->set_lock);
+}
+
+/*
  * Take a page out of the set.  False if it was not in it: then it is, or was,
- * somebody else's to send.  Under set_lock.
+ * somebody else's to send; or if it stays there for good.  Under set_lock.
  */
 static bool migdb_drop(struct migdb_session *s, u64 index, u32 reason, bool queue, bool by_dest)
 {
 	struct migdb_source *src = s->src;
 
 	lockdep_assert_held(&src->set_lock);
-	if (!test_bit(index, src->set))
+	if (src->frozen || !test_bit(index, src->set))
 		return false;
 	/* the VMM reads the map without a lock: order against what it sends later
 	 * comes from the ioctl's return
@@ -213,7 +232,7 @@ int migdb_source_dirty(struct migdb_session *s, struct migdb_dirty *arg)
 		return ret;
 	if (arg->first % 64)
 		return -EINVAL;
-	buf = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
+	buf = (unsigned long *)__get_free_page(MIGDB_GFP);
 	if (!buf)
 		return -ENOMEM;
 	for (done = 0; done < arg->count; done += bits) {
@@ -242,10 +261,9 @@ int migdb_source_dirty(struct migdb_session *s, struct migdb_dirty *arg)
 struct migdb_harvest_ctx {
 	struct migdb_session *s;
 	u64 queued;
-	bool uncovered;
 };
 
-static void migdb_harvest_page(void *data, u64 hva)
+static bool migdb_harvest_page(void *data, u64 hva)
 {
 	struct migdb_harvest_ctx *ctx = data;
 	struct migdb_source *src = ctx->s->src;
@@ -253,52 +271,56 @@ static void migdb_harvest_page(void *data, u64 hva)
 	u64 index;
 
 	r = migdb_region_of_hva(&ctx->s->regions, hva);
-	if (!r) {
-		ctx->uncovered = true;
-		return;
-	}
+	if (!r)
+		return false;
 	index = r->base + ((hva - r->hva) >> MIGDB_PAGE_SHIFT);
 	migdb_source_drop(ctx->s, index, MIGDB_REASON_DIRTY, false);
 	/* dirty is dirty, in the set or not: the VMM has no other log */
 	ctx->queued += migdb_hbitmap_set(&src->send, index);
+	return true;
 }
 
 /*
  * Subtract, queue, reset and flush are one critical section under set_lock: the
- * hasher, which adds to the set, is never in between.
+ * hasher, which adds to the set, is never in between.  All that is in the rings at
+ * the call is consumed, and no more than fits them: a guest that writes faster than
+ * we reset does not keep the caller here.
  */
 int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued)
 {
 	struct migdb_harvest_ctx ctx = { .s = s };
 	struct migdb_source *src = s->src;
-	int n;
+	struct migdb_kvm_pass pass = {};
+	unsigned int n = 0;
+	int ret;
 
 	*harvested = 0;
 	if (!s->kvm)
 		return -EOPNOTSUPP;
 	do {
 		mutex_lock(&src->set_lock);
-		n = migdb_kvm_harvest(s->kvm, MIGDB_HARVEST_BATCH, migdb_harvest_page, &ctx);
+		/* aborted: what is still in the rings is the VMM's */
+		ret = src->frozen ? -ECANCELED :
+		      migdb_kvm_harvest(s->kvm, &pass, MIGDB_HARVEST_BATCH,
+					migdb_harvest_page, &ctx, &n);
 		mutex_unlock(&src->set_lock);
-		if (n > 0)
+		if (ret != -ECANCELED)
 			*harvested += n;
 		cond_resched();
-	} while (n == MIGDB_HARVEST_BATCH && !fatal_signal_pending(current));
+	} while (!ret && n == MIGDB_HARVEST_BATCH && !fatal_signal_pending(current));
 
 	atomic64_add(*harvested, &s->n.harvested);
 	*queued = ctx.queued;
-	if (n == -ESTALE) {
+	if (ret == -ESTALE)
 		migdb_session_abort(s, MIGDB_REASON_FOREIGN_REAPER);
-		return -ESTALE;
-	}
-	if (n < 0 || ctx.uncovered) {
-		/* some page is dirty and we cannot say which: give up the set */
+	if (ret == -EIO) {
+		/* some page is dirty and not ours: its entry stays, give up the set */
 		migdb_session_abort(s, MIGDB_REASON_UNCOVERED);
-		return -ECANCELED;
+		ret = -ECANCELED;
 	}
 	if (ctx.queued)
 		migdb_tx_wake(s);
-	return 0;
+	return ret;
 }
 
 int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count)
@@ -311,9 +333,11 @@ int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count)
 	if (ret)
 		return ret;
 	end = first + count;
-	while (first < end) {
+	while (first < end && !ret) {
 		mutex_lock(&src->set_lock);
-		for (i = 0; i < MIGDB_SET_BATCH_PAGES && first < end; i++, first++) {
+		if (src->frozen)
+			ret = -ECANCELED;
+		for (i = 0; !ret && i < MIGDB_SET_BATCH_PAGES && first < end; i++, first++) {
 			migdb_source_drop(s, first, MIGDB_REASON_INVALIDATED, false);
 			migdb_hbitmap_set(&src->send, first);
 		}
@@ -321,27 +345,48 @@ int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count)
 		cond_resched();
 	}
 	migdb_tx_wake(s);
-	return 0;
+	return ret;
+}
+
+/* What did not reach the caller, back into the queue. */
+static void migdb_requeue(struct migdb_session *s, const struct migdb_run *runs, u32 n)
+{
+	struct migdb_source *src = s->src;
+	u64 i;
+
+	for (; n--; runs++) {
+		mutex_lock(&src->set_lock);
+		for (i = 0; i < runs->count; i++)
+			migdb_hbitmap_set(&src->send, runs->first + i);
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
 }
 
 /*
  * Copies out by itself: a page that left the queue and did not reach the caller
- * would never be sent.  What could not be copied goes back.
+ * would never be sent.  What could not be copied goes back.  Allocates nothing:
+ * pages that were taken from the set and cannot be handed out are lost to a VMM
+ * that is just about to go on without us.
  */
 int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
 			 struct migdb_dequeue __user *uarg)
 {
-	u32 n = 0, max = min(arg->max_runs, MIGDB_DEQUEUE_RUNS);
+	u32 n = 0, hold = 0, max = min(arg->max_runs, MIGDB_DEQUEUE_RUNS);
 	struct migdb_source *src = s->src;
-	u64 left = arg->max_pages, i;
-	struct migdb_run *runs;
+	struct migdb_run *runs = src->runs;
+	u64 left = arg->max_pages;
 	int ret = 0;
 
-	runs = kcalloc(MIGDB_DEQUEUE_RUNS, sizeof(*runs), MIGDB_GFP);
-	if (!runs)
-		return -ENOMEM;
+	mutex_lock(&src->dequeue_lock);
 	mutex_lock(&src->set_lock);
 	for (; n < max && left; n++) {
+		if (hold++ == MIGDB_DEQUEUE_HOLD_RUNS) {
+			mutex_unlock(&src->set_lock);
+			cond_resched();
+			hold = 1;
+			mutex_lock(&src->set_lock);
+		}
 		runs[n].count = migdb_hbitmap_pop_run(&src->send, 0,
 						      min_t(u64, left, MIGDB_HARVEST_BATCH),
 						      &runs[n].first);
@@ -355,14 +400,10 @@ int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
 
 	if (copy_to_user(u64_to_user_ptr(arg->runs_uptr), runs, n * sizeof(*runs)) ||
 	    copy_to_user(uarg, arg, sizeof(*arg))) {
-		mutex_lock(&src->set_lock);
-		while (n--)
-			for (i = 0; i < runs[n].count; i++)
-				migdb_hbitmap_set(&src->send, runs[n].first + i);
-		mutex_unlock(&src->set_lock);
+		migdb_requeue(s, runs, n);
 		ret = -EFAULT;
 	}
-	kfree(runs);
+	mutex_unlock(&src->dequeue_lock);
 	return ret;
 }
 
@@ -431,15 +472,17 @@ int migdb_source_complete(struct migdb_session *s)
 	return migdb_session_transit(s, MIGDB_EV_COMPLETE);
 }
 
-/* A run of the destination's list: pages [index, index + nr) of the set. */
-static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u32 nr, u32 reason)
+/*
+ * A run of the destination's list: pages [index, end) of the set.  Those that were
+ * revoked meanwhile are the VMM's to send, and stepped over a word at a time.
+ */
+static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u64 end, u32 reason)
 {
 	struct migdb_source *src = s->src;
 
 	lockdep_assert_held(&src->set_lock);
-	for (; nr--; index++) {
-		if (!test_bit(index, src->set) || !test_bit(index, src->recorded))
-			continue;	/* revoked meanwhile: the VMM sends it */
+	for (index = find_next_and_bit(src->set, src->recorded, end, index); index < end;
+	     index = find_next_and_bit(src->set, src->recorded, end, index + 1)) {
 		if (type == MIGDB_FRAME_BUILT) {
 			if (!__test_and_set_bit(index, src->confirmed)) {
 				src->nr_unconfirmed--;
@@ -452,13 +495,38 @@ static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u3
 	}
 }
 
+/*
+ * One range of a list.  -EINTR: the caller is being killed.  -EBADMSG: the peer has
+ * named our pages more often than building and giving back each of them takes; what
+ * it wants is our time.
+ */
+static int migdb_source_range(struct migdb_session *s, u32 type, const struct migdb_wire_range *r)
+{
+	u64 gfn = le64_to_cpu(r->gfn), end = gfn + le32_to_cpu(r->nr_pages), index;
+	u64 most = s->regions.nr_pages * MIGDB_NAMED_TIMES;
+	struct migdb_source *src = s->src;
+	u32 nr;
+
+	while ((nr = migdb_regions_next(&s->regions, &gfn, end, MIGDB_HARVEST_BATCH, &index))) {
+		src->nr_named += nr;
+		if (src->nr_named > most)
+			return -EBADMSG;
+		mutex_lock(&src->set_lock);
+		migdb_source_answer(s, type, index, index + nr, le32_to_cpu(r->reason));
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
+}
+
 int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 {
 	const struct migdb_wire_range *ranges;
 	const struct migdb_wire_list *list;
-	struct migdb_source *src = s->src;
-	u64 gfn, end, index;
-	u32 i, n, nr;
+	int ret = 0;
+	u32 i, n;
 
 	switch (f->type) {
 	case MIGDB_FRAME_WELCOME:
@@ -477,19 +545,10 @@ int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 	list = f->data;
 	ranges = migdb_list_ranges(list);
 	n = le32_to_cpu(list->nr_runs);
-	for (i = 0; i < n; i++) {
-		gfn = le64_to_cpu(ranges[i].gfn);
-		end = gfn + le32_to_cpu(ranges[i].nr_pages);
-		while ((nr = migdb_regions_next(&s->regions, &gfn, end, MIGDB_HARVEST_BATCH,
-						&index))) {
-			mutex_lock(&src->set_lock);
-			migdb_source_answer(s, f->type, index, nr, le32_to_cpu(ranges[i].reason));
-			mutex_unlock(&src->set_lock);
-			cond_resched();
-		}
-	}
+	for (i = 0; i < n && !ret; i++)
+		ret = migdb_source_range(s, f->type, &ranges[i]);
 	migdb_tx_wake(s);
-	return 0;
+	return ret;
 }
 
 bool migdb_source_tx_pending(struct migdb_session *s)
@@ -497,8 +556,8 @@ bool migdb_source_tx_pending(struct migdb_session *s)
 	return READ_ONCE(s->src->revoke.nr_set) || READ_ONCE(s->src->finish_due);
 }
 
-/* Move revokes, then the end mark, into the stream while there is room. */
-void migdb_source_tx(struct migdb_session *s)
+/* A frame of revokes, if there are any and there is memory.  Under set_lock. */
+static void migdb_tx_revokes(struct migdb_session *s)
 {
 	struct migdb_source *src = s->src;
 	struct migdb_wire_range *ranges;
@@ -508,35 +567,44 @@ void migdb_source_tx(struct migdb_session *s)
 	u64 first, count;
 	u32 n, max;
 
-	mutex_lock(&src->set_lock);
-	while (src->revoke.nr_set && migdb_tx_has_room(s)) {
-		max = min_t(u64, src->revoke.nr_set, MIGDB_LIST_FRAME_RUNS);
-		f = migdb_tx_alloc(migdb_list_bytes(max));
-		if (!f)
-			goto out;	/* still queued: next read(2) tries again */
-		list = (struct migdb_wire_list *)f->data;
-		ranges = migdb_list_ranges(list);
-		for (n = 0; n < max; n++) {
-			count = migdb_hbitmap_pop_run(&src->revoke, 0, U32_MAX, &first);
-			if (!count)
-				break;
-			r = migdb_region_of_index(&s->regions, first);
-			if (count > migdb_region_left(r, first)) {
-				u64 i, cut = migdb_region_left(r, first);
-
-				for (i = cut; i < count; i++)
-					migdb_hbitmap_set(&src->revoke, first + i);
-				count = cut;
-			}
-			ranges[n].gfn = cpu_to_le64(migdb_region_gfn(r, first));
-			ranges[n].nr_pages = cpu_to_le32(count);
-			ranges[n].reason = cpu_to_le32(MIGDB_REASON_DIRTY);
-		}
-		list->nr_runs = cpu_to_le32(n);
-		migdb_tx_append(s, f, MIGDB_FRAME_REVOKE, migdb_list_bytes(n));
+	lockdep_assert_held(&src->set_lock);
+	max = min_t(u64, src->revoke.nr_set, MIGDB_LIST_FRAME_RUNS);
+	f = migdb_tx_alloc(migdb_list_bytes(max));
+	if (!f)
+		return;		/* still queued: next read(2) tries again */
+	list = (struct migdb_wire_list *)f->data;
+	ranges = migdb_list_ranges(list);
+	for (n = 0; n < max && src->revoke.nr_set; n++) {
+		/* a run may go on in the next region, which is elsewhere for the guest */
+		first = migdb_hbitmap_next(&src->revoke, 0);
+		r = migdb_region_of_index(&s->regions, first);
+		count = min_t(u64, migdb_region_left(r, first), MIGDB_HARVEST_BATCH);
+		count = migdb_hbitmap_pop_run(&src->revoke, first, count, &first);
+		ranges[n].gfn = cpu_to_le64(migdb_region_gfn(r, first));
+		ranges[n].nr_pages = cpu_to_le32(count);
+		ranges[n].reason = cpu_to_le32(MIGDB_REASON_DIRTY);
 	}
-	if (src->finish_due && !src->revoke.nr_set && !migdb_tx_end(s, MIGDB_FRAME_FINISH, 0))
-		src->finish_due = false;
-out:
-	mutex_unlock(&src->set_lock);
+	list->nr_runs = cpu_to_le32(n);
+	migdb_tx_append(s, f, MIGDB_FRAME_REVOKE, migdb_list_bytes(n));
+}
+
+/* Move revokes, then the end mark, into the stream while there is room. */
+void migdb_source_tx(struct migdb_session *s)
+{
+	struct migdb_source *src = s->src;
+	u64 before;
+	bool more;
+
+	do {
+		mutex_lock(&src->set_lock);
+		before = src->revoke.nr_set;
+		if (before && migdb_tx_has_room(s))
+			migdb_tx_revokes(s);
+		more = src->revoke.nr_set && src->revoke.nr_set != before;
+		if (src->finish_due && !src->revoke.nr_set &&
+		    !migdb_tx_end(s, MIGDB_FRAME_FINISH, 0))
+			src->finish_due = false;
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	} while (more);
 }

@@ -32,6 +32,7 @@ struct migdb_source {
 	u64 nr_cand;
 	u64 next_cand;
 	u64 window_first, window_end;
+	bool window_due;		/* it is chosen and not in cand[] yet */
 	u64 nr_left;			/* candidates not looked at yet; READ_ONCE elsewhere */
 	u64 nr_bad_entries;
 	u64 table_bytes;
@@ -48,12 +49,18 @@ struct migdb_source {
 	struct migdb_hbitmap send;
 	struct migdb_hbitmap revoke;
 	bool finish_due;		/* SEAL: end mark follows the last revoke */
+	u64 nr_named;			/* rx_lock: our pages in all lists of the destination */
+	bool frozen;			/* aborted: set and queue take no more, see freeze() */
+
+	struct mutex dequeue_lock;	/* outside set_lock: guards runs */
+	struct migdb_run *runs;		/* MIGDB_DEQUEUE_RUNS: on their way to user space */
 };
 
 u64 migdb_source_need_bytes(u64 nr_pages);
 int migdb_source_create(struct migdb_session *s);
 void migdb_source_destroy(struct migdb_session *s);
 int migdb_source_hello(struct migdb_session *s);
+void migdb_source_freeze(struct migdb_session *s);
 
 /* source.c */
 bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queue);

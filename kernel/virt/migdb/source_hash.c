@@ -58,7 +58,10 @@ static int migdb_walk_yield(void *data)
 		ctx->locked = false;
 	}
 	cond_resched();
-	return fatal_signal_pending(current) ? -EINTR : 0;
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	/* whoever aborts need not wait for the rest of the table */
+	return migdb_state(ctx->s) == MIGDB_STATE_ABORTED ? -ECANCELED : 0;
 }
 
 /* Index and disk position of an entry; false if it names nothing of ours. */
@@ -230,7 +233,7 @@ int migdb_source_snapshot(struct migdb_session *s, struct migdb_snapshot *arg)
 
 	if (arg->exclude_uptr) {
 		ctx.exclude_uptr = arg->exclude_uptr;
-		ctx.exclude = (unsigned long *)__get_free_page(GFP_KERNEL_ACCOUNT);
+		ctx.exclude = (unsigned long *)__get_free_page(MIGDB_GFP);
 		if (!ctx.exclude)
 			return -ENOMEM;
 	}
@@ -269,23 +272,33 @@ void migdb_source_unhash(struct migdb_session *s, u32 reason)
 	migdb_tx_wake(s);
 }
 
-/* Next window into cand[].  0: there is none; negative: interrupted. */
-static int migdb_next_window(struct migdb_session *s)
+/* Choose the next window; false if there is none. */
+static bool migdb_next_window(struct migdb_session *s)
 {
-	struct migdb_walk_ctx ctx = { .s = s };
 	struct migdb_source *src = s->src;
 	u64 expected;
-	int ret;
 
 	src->nr_cand = 0;
 	src->next_cand = 0;
-	if (!migdb_windows_next(&src->windows, &src->window_first, &src->window_end, &expected))
-		return 0;
+	if (!src->window_due)
+		src->window_due = migdb_windows_next(&src->windows, &src->window_first,
+						     &src->window_end, &expected);
+	return src->window_due;
+}
+
+/* Its candidates into cand[].  Interrupted: the window is still due. */
+static int migdb_collect_window(struct migdb_session *s)
+{
+	struct migdb_walk_ctx ctx = { .s = s };
+	struct migdb_source *src = s->src;
+	int ret;
+
 	ret = migdb_walk_regions(&ctx, &migdb_window_ops);
 	if (ret)
 		return ret;
 	migdb_cand_sort(src->cand, src->nr_cand);
-	return 1;
+	src->window_due = false;
+	return 0;
 }
 
 /* Frame under construction: at most MIGDB_SET_BATCH_PAGES pages. */
@@ -328,6 +341,8 @@ static void migdb_hash_one(struct migdb_session *s, const struct migdb_cand *c,
 	struct migdb_source *src = s->src;
 
 	lockdep_assert_held(&src->set_lock);
+	if (src->frozen)
+		return;
 	if (!test_bit(c->index, src->set) || test_bit(c->index, src->recorded))
 		return;
 	if (!test_bit(c->index, src->armed)) {
@@ -391,6 +406,7 @@ static int migdb_hash_locked(struct migdb_session *s, struct migdb_hash *arg)
 	struct migdb_source *src = s->src;
 	struct migdb_batch *b;
 	u64 hashed = 0, left;
+	bool walked = false;
 	int ret = 0;
 
 	arg->out_hashed = 0;
@@ -406,14 +422,18 @@ static int migdb_hash_locked(struct migdb_session *s, struct migdb_hash *arg)
 		if (!migdb_tx_has_room(s))
 			break;
 		if (src->next_cand == src->nr_cand) {
-			ret = migdb_next_window(s);
-			if (ret < 0)
-				break;
-			if (!ret) {
+			if (!migdb_next_window(s)) {
 				/* what the later walks did not find again */
 				migdb_source_unhash(s, MIGDB_REASON_BAD_RANGE);
 				break;
 			}
+			/* one walk of the table per call, however little it yields */
+			if (walked)
+				break;
+			walked = true;
+			ret = migdb_collect_window(s);
+			if (ret)
+				break;
 			continue;
 		}
 		ret = migdb_hash_batch(s, b, min_t(u64, arg->max_pages - hashed, U32_MAX));

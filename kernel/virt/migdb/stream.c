@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -27,6 +28,15 @@ struct migdb_tx_frame *migdb_tx_alloc(u32 bytes)
 
 	f = kvzalloc(struct_size(f, data, round_up(bytes, 8)), MIGDB_GFP);
 	return f;
+}
+
+/* HELLO has the key in it. */
+static void migdb_tx_free(struct migdb_tx_frame *f)
+{
+	if (f->type == MIGDB_FRAME_HELLO)
+		kvfree_sensitive(f, struct_size(f, data, f->bytes));
+	else
+		kvfree(f);
 }
 
 /* Number, authenticate and queue a frame; cannot fail. */
@@ -63,7 +73,7 @@ void migdb_tx_purge(struct migdb_session *s)
 
 	mutex_lock(&s->tx_lock);
 	list_for_each_entry_safe(f, next, &s->tx_frames, node)
-		kvfree(f);
+		migdb_tx_free(f);
 	INIT_LIST_HEAD(&s->tx_frames);
 	s->tx_bytes = 0;
 	mutex_unlock(&s->tx_lock);
@@ -105,14 +115,16 @@ static int migdb_tx_fill(struct migdb_session *s)
 		if (s->role == MIGDB_ROLE_SOURCE) {
 			migdb_source_tx(s);
 			more = migdb_source_tx_pending(s);
+			ret = more ? -ENOMEM : 0;
 		} else {
-			migdb_dest_tx(s);
+			/* workers go on: more may be there without a failure */
+			ret = migdb_dest_tx(s);
 			more = migdb_dest_tx_pending(s);
 		}
 		if (more)	/* no room, or no memory: look again */
 			WRITE_ONCE(s->tx_hint, true);
-		if (more && !READ_ONCE(s->tx_bytes))
-			ret = -ENOMEM;
+		if (READ_ONCE(s->tx_bytes))
+			ret = 0;
 	}
 	mutex_unlock(&s->tx_fill_lock);
 	return ret;
@@ -123,14 +135,23 @@ static bool migdb_tx_readable(struct migdb_session *s)
 	return READ_ONCE(s->tx_bytes) || READ_ONCE(s->tx_hint) || READ_ONCE(s->closed);
 }
 
+/*
+ * Only a reader takes frames out, and tx_read_lock lets one of them in: what is
+ * copied stays first meanwhile, without tx_lock, under which others append.
+ */
 static ssize_t migdb_tx_copy(struct migdb_session *s, char __user *buf, size_t count)
 {
 	struct migdb_tx_frame *f;
 	ssize_t done = 0;
 
-	mutex_lock(&s->tx_lock);
-	while (!list_empty(&s->tx_frames)) {
-		f = list_first_entry(&s->tx_frames, struct migdb_tx_frame, node);
+	if (mutex_lock_interruptible(&s->tx_read_lock))
+		return -ERESTARTSYS;
+	for (;;) {
+		mutex_lock(&s->tx_lock);
+		f = list_first_entry_or_null(&s->tx_frames, struct migdb_tx_frame, node);
+		mutex_unlock(&s->tx_lock);
+		if (!f)
+			break;
 		if (f->bytes > count - done) {
 			if (!done)
 				done = -EMSGSIZE;
@@ -142,11 +163,13 @@ static ssize_t migdb_tx_copy(struct migdb_session *s, char __user *buf, size_t c
 			break;
 		}
 		done += f->bytes;
+		mutex_lock(&s->tx_lock);
 		s->tx_bytes -= f->bytes;
 		list_del(&f->node);
-		kvfree(f);
+		mutex_unlock(&s->tx_lock);
+		migdb_tx_free(f);
 	}
-	mutex_unlock(&s->tx_lock);
+	mutex_unlock(&s->tx_read_lock);
 	return done;
 }
 
@@ -184,15 +207,28 @@ static __poll_t migdb_tx_poll(struct file *file, poll_table *wait)
 	return migdb_tx_readable(s) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
+/*
+ * What lists may cost.  Their pages are ours, so one of them is at most a walk
+ * over memory; and a peer that says more than there is to say is not believed.
+ */
+static bool migdb_rx_list_ok(struct migdb_session *s, const struct migdb_frame *f)
+{
+	u64 pages = migdb_list_pages(f->data, &s->regions);
+
+	s->rx_named += pages;
+	return pages && s->rx_named <= MIGDB_MAX_NAMED * s->regions.nr_pages;
+}
+
 static int migdb_rx_frame(struct migdb_session *s, const void *data, u32 bytes)
 {
 	struct migdb_frame f;
 	int ret;
 
+	lockdep_assert_held(&s->rx_lock);
 	ret = migdb_frame_parse(data, bytes, &f);
 	if (ret)
 		return ret;
-	if (f.bytes != bytes || f.seq != s->rx_seq)
+	if (f.bytes != bytes || !migdb_seq_next(s->rx_seq, f.seq))
 		return -EBADMSG;
 	/* the key of a destination comes with the first frame */
 	if (s->role == MIGDB_ROLE_DEST && !s->rx_seq) {
@@ -204,17 +240,20 @@ static int migdb_rx_frame(struct migdb_session *s, const void *data, u32 bytes)
 	if (f.session != migdb_session_id(s->uuid) || !migdb_frame_authentic(&f, &s->key))
 		return -EBADMSG;
 	s->rx_seq++;
+	if (migdb_frame_is_list(f.type) && !migdb_rx_list_ok(s, &f))
+		return -EBADMSG;
 	return s->role == MIGDB_ROLE_SOURCE ? migdb_source_rx(s, &f) : migdb_dest_rx(s, &f);
 }
 
 /*
- * Length that the frame at @ubuf claims.  What is copied afterwards is checked
- * against it again: user space may change its buffer meanwhile.
+ * The frame at @ubuf.  Its length is checked before the copy and again in the
+ * copy: user space may change its buffer meanwhile.
  */
-static int migdb_rx_length(const char __user *ubuf, size_t left, u32 *bytes)
+static int migdb_rx_copy(void *buf, const char __user *ubuf, size_t left, u32 *bytes)
 {
 	struct migdb_wire_hdr hdr;
 
+	*bytes = 0;
 	if (left < sizeof(hdr))
 		return -EBADMSG;
 	if (copy_from_user(&hdr, ubuf, sizeof(hdr)))
@@ -222,51 +261,71 @@ static int migdb_rx_length(const char __user *ubuf, size_t left, u32 *bytes)
 	*bytes = le32_to_cpu(hdr.bytes);
 	if (*bytes < sizeof(hdr) || *bytes > MIGDB_MAX_FRAME_BYTES || *bytes > left)
 		return -EBADMSG;
-	return 0;
+	return copy_from_user(buf, ubuf, *bytes) ? -EFAULT : 0;
+}
+
+/* One frame, if copying it gave @ret == 0.  1: it is not needed any more. */
+static int migdb_rx_take(struct migdb_session *s, const void *buf, u32 bytes, int ret)
+{
+	u32 state;
+
+	mutex_lock(&s->rx_lock);
+	state = migdb_state(s);
+	if (READ_ONCE(s->closed)) {
+		ret = -EPIPE;
+	} else if (state == MIGDB_STATE_ABORTED || state == MIGDB_STATE_DONE) {
+		/* an aborted session believes nothing and needs nothing */
+		ret = 1;
+	} else {
+		if (!ret)
+			ret = migdb_rx_frame(s, buf, bytes);
+		/* under rx_lock, which keeps close away */
+		if (ret == -EBADMSG)
+			migdb_session_abort(s, MIGDB_REASON_BAD_STREAM);
+	}
+	mutex_unlock(&s->rx_lock);
+	return ret;
 }
 
 static ssize_t migdb_rx_write(struct file *file, const char __user *ubuf, size_t count,
 			      loff_t *pos)
 {
 	struct migdb_session *s = file->private_data;
+	struct migdb_wire_hdr *buf;
+	bool secret = false;
 	size_t done = 0;
 	u32 bytes;
-	void *buf;
 	int ret = 0;
 
 	if (!count)
 		return 0;
-	buf = kvmalloc(MIGDB_MAX_FRAME_BYTES, GFP_KERNEL_ACCOUNT);
+	buf = kvmalloc(MIGDB_MAX_FRAME_BYTES, MIGDB_GFP);
 	if (!buf)
 		return -ENOMEM;
-	mutex_lock(&s->rx_lock);
+	if (mutex_lock_killable(&s->rx_write_lock)) {
+		kvfree(buf);
+		return -EINTR;
+	}
 	while (done < count && !ret) {
-		if (READ_ONCE(s->closed)) {
-			ret = -EPIPE;
+		/* between frames: what was taken was taken whole */
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
 			break;
 		}
-		/* an aborted session believes nothing and needs nothing */
-		if (migdb_state(s) == MIGDB_STATE_ABORTED || migdb_state(s) == MIGDB_STATE_DONE) {
-			done = count;
-			break;
-		}
-		ret = migdb_rx_length(ubuf + done, count - done, &bytes);
-		if (ret)
-			break;
-		if (copy_from_user(buf, ubuf + done, bytes)) {
-			ret = -EFAULT;
-			break;
-		}
-		ret = migdb_rx_frame(s, buf, bytes);
+		ret = migdb_rx_copy(buf, ubuf + done, count - done, &bytes);
+		secret |= !ret && buf->type == cpu_to_le16(MIGDB_FRAME_HELLO);
+		ret = migdb_rx_take(s, buf, bytes, ret);
 		if (!ret)
 			done += bytes;
 		cond_resched();
 	}
-	/* still under rx_lock, which keeps close away */
-	if (ret == -EBADMSG)
-		migdb_session_abort(s, MIGDB_REASON_BAD_STREAM);
-	mutex_unlock(&s->rx_lock);
-	kvfree(buf);
+	mutex_unlock(&s->rx_write_lock);
+	if (secret)
+		kvfree_sensitive(buf, MIGDB_MAX_FRAME_BYTES);
+	else
+		kvfree(buf);
+	if (ret > 0)
+		return count;
 	/* a bad stream is said at once; anything else after what was taken */
 	return ret && (ret == -EBADMSG || !done) ? ret : done;
 }

@@ -44,21 +44,19 @@ int migdb_table_parse_root(const void *page, struct migdb_table *t)
 
 /*
  * The page at @gpa, from the copy if it is the one that was read last at this
- * level.  NULL and *@rc == 0: not to be had; else yield() wants to stop.
+ * level.  NULL: not to be had.
  */
 static const __le64 *load(struct migdb_table_walk *w, u32 level, u64 gpa,
-			  const struct migdb_table_ops *ops, void *ctx, int *rc)
+			  const struct migdb_table_ops *ops, void *ctx)
 {
 	bool ok;
 
-	*rc = 0;
 	if (w->cached_gpa[level] == gpa)
 		return (const __le64 *)w->page[level];
 
 	ok = !ops->read_page(ctx, gpa, w->page[level]);
 	w->cached_gpa[level] = ok ? gpa : NO_GPA;
-	*rc = ops->yield(ctx);
-	return ok && !*rc ? (const __le64 *)w->page[level] : NULL;
+	return ok ? (const __le64 *)w->page[level] : NULL;
 }
 
 static int walk_leaf(const __le64 *slots, u64 gfn, u64 end,
@@ -102,9 +100,7 @@ int migdb_table_walk(const struct migdb_table *t, struct migdb_table_walk *w,
 		u64 gpa = t->top_gpa, next;
 
 		for (level = t->levels - 1; ; level--) {
-			slots = load(w, level, gpa, ops, ctx, &rc);
-			if (rc)
-				return rc;
+			slots = load(w, level, gpa, ops, ctx);
 			/* a missing page hides all of its slots */
 			next = (gfn | (slot_frames(level + 1) - 1)) + 1;
 			if (!slots || !level)
@@ -121,6 +117,13 @@ int migdb_table_walk(const struct migdb_table *t, struct migdb_table_walk *w,
 			if (rc)
 				return rc;
 		}
+		/*
+		 * Also when nothing was read: a radix whose slots all name one page
+		 * is all copies, and may stand for all of a guest's memory.
+		 */
+		rc = ops->yield(ctx);
+		if (rc)
+			return rc;
 		gfn = next;
 	}
 	return 0;

@@ -24,7 +24,11 @@ struct migdb_table_ops {
 	int (*read_page)(void *ctx, u64 gpa, void *page);
 	/* One valid entry; not 0 ends the walk with that value. */
 	int (*entry)(void *ctx, u64 gfn, u32 disk, u64 block, u32 class);
-	/* Called after each read_page: reschedule, look for signals; not 0 ends the walk. */
+	/*
+	 * Called after each step, be it a leaf, read or copied before, or a hole: that
+	 * is after at most 512 entries and one read_page per level.  Reschedule, look
+	 * for signals; not 0 ends the walk.
+	 */
 	int (*yield)(void *ctx);
 };
 

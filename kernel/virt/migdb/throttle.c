@@ -12,6 +12,8 @@
 /* Beyond any storage, and small enough to be added and multiplied in peace. */
 #define MAX_RATE	BIT_ULL(60)
 #define MAX_TAKE	BIT_ULL(62)
+/* Debt ends here: a sum of requests never wraps. */
+#define MAX_DEBT	(-(s64)MAX_TAKE)
 
 static s64 burst_bytes(const struct migdb_bucket *b)
 {
@@ -88,18 +90,19 @@ static u64 time_for(u64 bytes, u64 bytes_per_s)
 	return s * NS_PER_S + ns;
 }
 
-u64 migdb_bucket_take(struct migdb_bucket *b, u64 bytes, u64 now_ns)
+u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns)
 {
-	s64 want;
-
 	if (!b->bytes_per_s)
 		return 0;
 	refill(b, now_ns);
 	bytes = min(bytes, MAX_TAKE);
-	want = min_t(u64, bytes, burst_bytes(b));
-	if (b->tokens_bytes >= want) {
-		b->tokens_bytes -= bytes;
+	b->tokens_bytes = max(b->tokens_bytes - (s64)bytes, MAX_DEBT);
+	if (b->tokens_bytes >= 0)
 		return 0;
-	}
-	return time_for(want - b->tokens_bytes, b->bytes_per_s);
+	return time_for(-b->tokens_bytes, b->bytes_per_s);
+}
+
+u64 migdb_rate_share(u64 bytes_per_s, u32 nr)
+{
+	return bytes_per_s ? max(div64_u64(bytes_per_s, max(nr, 1u)), 1ULL) : 0;
 }

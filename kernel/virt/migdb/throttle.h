@@ -15,9 +15,15 @@ void migdb_bucket_init(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
 /* Change the rate; credit is kept within the new burst. */
 void migdb_bucket_set_rate(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
 /*
- * Take @bytes: returns 0, or the time after which to try again.  A request larger
- * than the burst (100 ms worth, at least 1 MiB) is granted into debt when the bucket is full.
+ * Take @bytes, into debt if need be, and return the time after which they may be
+ * used.  Unused credit is 100 ms worth, at least 1 MiB.  Whoever comes later waits
+ * longer: a large request has its turn, however many small ones there are.
  */
-u64 migdb_bucket_take(struct migdb_bucket *b, u64 bytes, u64 now_ns);
+u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns);
+/*
+ * What one of @nr users of a rate may have, 0: no limit.  Turns alone would share
+ * out requests; who makes the larger ones would have most of the bytes.
+ */
+u64 migdb_rate_share(u64 bytes_per_s, u32 nr);
 
 #endif /* _MIGDB_THROTTLE_H */

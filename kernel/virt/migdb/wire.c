@@ -73,7 +73,8 @@ static bool records_sane(const struct migdb_wire_records *r, u32 bytes)
 static bool list_sane(const struct migdb_wire_list *l, u32 bytes)
 {
 	const struct migdb_wire_range *ranges;
-	u32 i, nr_runs;
+	u32 i, nr_runs, nr;
+	u64 gfn, end = 0;
 
 	if (bytes < sizeof(*l))
 		return false;
@@ -83,8 +84,11 @@ static bool list_sane(const struct migdb_wire_list *l, u32 bytes)
 		return false;
 	ranges = migdb_list_ranges(l);
 	for (i = 0; i < nr_runs; i++) {
-		if (!gfns_sane(le64_to_cpu(ranges[i].gfn), le32_to_cpu(ranges[i].nr_pages)))
+		gfn = le64_to_cpu(ranges[i].gfn);
+		nr = le32_to_cpu(ranges[i].nr_pages);
+		if (!gfns_sane(gfn, nr) || gfn < end)
 			return false;
+		end = gfn + nr;
 		if (le32_to_cpu(ranges[i].reason) >= MIGDB_NR_REASONS)
 			return false;
 	}
@@ -180,6 +184,27 @@ void migdb_frame_seal(void *frame, u32 type, u32 bytes, u32 seq, u64 session,
 	hdr->seq = cpu_to_le32(seq);
 	hdr->session = cpu_to_le64(session);
 	hdr->mac = cpu_to_le64(migdb_tag_frame(key, frame, bytes));
+}
+
+u64 migdb_list_pages(const struct migdb_wire_list *l, const struct migdb_regions *rs)
+{
+	const struct migdb_wire_range *ranges = migdb_list_ranges(l);
+	u32 i, n = le32_to_cpu(l->nr_runs), nr, got;
+	u64 gfn, first, index, sum = 0;
+
+	for (i = 0; i < n; i++) {
+		gfn = le64_to_cpu(ranges[i].gfn);
+		nr = le32_to_cpu(ranges[i].nr_pages);
+		sum += nr;
+		/* a run may cross from one region into the next one */
+		for (; nr; nr -= got) {
+			first = gfn;
+			got = migdb_regions_next(rs, &gfn, gfn + nr, nr, &index);
+			if (!got || gfn - got != first)
+				return 0;
+		}
+	}
+	return sum;
 }
 
 u64 migdb_session_id(const u8 *uuid)

@@ -14,9 +14,11 @@
 #ifndef _MIGDB_WIRE_H
 #define _MIGDB_WIRE_H
 
+#include <linux/limits.h>
 #include <linux/types.h>
 #include <linux/migdb.h>
 #include "limits.h"
+#include "regions.h"
 #include "tag.h"
 
 #define MIGDB_WIRE_MAGIC	0x4244474du	/* "MGDB" */
@@ -80,7 +82,10 @@ struct migdb_wire_run {
 	__le32 reserved;
 };
 
-/* REVOKE, BUILT, RETURN: a list of runs of guest frames. */
+/*
+ * REVOKE, BUILT, RETURN: a list of runs of guest frames, ascending and disjoint:
+ * no list costs more than one walk over memory.
+ */
 struct migdb_wire_list {
 	struct migdb_wire_hdr hdr;
 	__le32 nr_runs;
@@ -118,7 +123,8 @@ struct migdb_frame {
  * anything that is not a whole, well-formed frame of a known type and version
  * (sizes and counts inside the body are checked against the frame's length,
  * runs against MIGDB_MAX_BLOCK, zero lengths and wrap-around; reserved fields
- * must be 0; a list has at least one run; HELLO's header names HELLO's uuid).
+ * must be 0; a list has at least one run, and each lies behind the one before;
+ * HELLO's header names HELLO's uuid).
  * Left to the session: MAC, sequence, order, direction, and HELLO's page size,
  * algorithm, features and disk types.  @buf is aligned to 8, as is every frame
  * behind a whole one.
@@ -129,6 +135,17 @@ bool migdb_frame_authentic(const struct migdb_frame *f, const struct migdb_key *
 /* Fill in the header, then the MAC.  @frame is aligned to 8, @bytes its length. */
 void migdb_frame_seal(void *frame, u32 type, u32 bytes, u32 seq, u64 session,
 		      const struct migdb_key *key);
+/* Pages that a list names, or 0 if one of them is not in @rs. */
+u64 migdb_list_pages(const struct migdb_wire_list *l, const struct migdb_regions *rs);
+/*
+ * Is @seq the number of the frame after @nr others?  Never for the last number:
+ * the one after it would be 0, which is HELLO's.
+ */
+static inline bool migdb_seq_next(u32 nr, u32 seq)
+{
+	return seq == nr && nr != U32_MAX;
+}
+
 /* First 8 bytes of a uuid as a number. */
 u64 migdb_session_id(const u8 *uuid);
 
@@ -136,6 +153,12 @@ static inline u32 migdb_records_bytes(u32 nr_runs, u32 nr_pages)
 {
 	return sizeof(struct migdb_wire_records) + nr_runs * sizeof(struct migdb_wire_run) +
 	       nr_pages * sizeof(__le64);
+}
+
+static inline bool migdb_frame_is_list(u32 type)
+{
+	return type == MIGDB_FRAME_REVOKE || type == MIGDB_FRAME_BUILT ||
+	       type == MIGDB_FRAME_RETURN;
 }
 
 static inline u32 migdb_list_bytes(u32 nr_runs)

@@ -32,6 +32,10 @@ host_initrd() {
 		MIG_IP=$MIG.$i
 		MIG_MTU=$MIG_MTU
 	END
+	if [ -n "$HOST_KMODS" ]; then
+		mkdir "$dir/lab/modules"
+		cp -a "$HOST_KMODS" "$dir/lab/modules/"
+	fi
 	{
 		printf '127.0.0.1 localhost\n%s.1 client\n' "$LAN"
 		for other in a b; do
@@ -87,9 +91,9 @@ host_start() {
 		-d cpu_reset -D "$LAB_STATE/$h.reset.log"
 		-machine "q35,i8042=off,smbus=off,sata=off,vmport=off,usb=off,hpet=off"
 		-accel "$accel" -cpu "$cpu" -smp "$LAB_SMP" -m "$LAB_MEM"
-		-kernel "$KIMG" -initrd "$LAB_RUN/$h.initrd"
+		-kernel "$HOST_KIMG" -initrd "$LAB_RUN/$h.initrd"
 		# The emulated counter is the machine's own: the same on all CPUs.
-		-append "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable net.ifnames=0 random.trust_cpu=on"
+		-append "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable net.ifnames=0 random.trust_cpu=on ${LAB_KERNEL_ARGS:-}"
 		-serial "file:$LAB_STATE/$h.console"
 		-qmp "unix:$LAB_RUN/$h.qmp,server=on,wait=off"
 		-pidfile "$LAB_RUN/$h.pid"

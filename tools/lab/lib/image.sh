@@ -9,6 +9,8 @@
 # After image_ready:
 #   HOST_ROOT     ext4 root image
 #   HOST_INITRD   base initramfs, to which a host's own archive is appended
+#   HOST_KIMG     the hosts' kernel: the stock one, or that of LAB_KERNEL
+#   HOST_KMODS    its lib/modules/RELEASE, when it is not in the root image
 
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 
@@ -24,8 +26,8 @@ HOST_PACKAGES=(
 	qemu-system-x86 seabios ipxe-qemu
 )
 
-# What the initramfs must load to reach the root image; ext4 is built in.
-BOOT_MODULES=(virtio_blk)
+# What the initramfs must load to reach the root image, unless it is built in.
+BOOT_MODULES=(virtio_pci virtio_blk ext4)
 
 # Size of the root file system.  The file is sparse: a host sees free space,
 # the cache holds only what is in it.
@@ -81,21 +83,25 @@ image_root() {
 	mv "$image.tmp" "$image"
 }
 
-# image_initrd TREE OUT: busybox, the boot modules in load order, /init.
+# image_initrd TREE OUT KERNEL RELEASE: busybox, the boot modules (from KERNEL's
+# lib/modules) in load order, /init.
 image_initrd() {
-	local tree=$1 out=$2 dir mod ko
+	local tree=$1 out=$2 dir mod what ko order
 	[ -e "$out" ] && return 0
 	dir=$(mktemp -d)
 	mkdir -p "$dir"/{bin,dev,proc,sys,modules,newroot,lab}
 	cp "$tree/bin/busybox" "$dir/bin/busybox"
 	ln -s busybox "$dir/bin/sh"
 	install -m 755 "$TOP/tools/lab/host/initramfs" "$dir/init"
+	: >"$dir/modules/order"
 	for mod in "${BOOT_MODULES[@]}"; do
-		while read -r _ ko _; do
-			[ -e "$dir/modules/${ko##*/}" ] && continue
+		order=$(modprobe -d "$3" -S "$4" --show-depends "$mod") ||
+			{ rm -rf "$dir"; die "the kernel in $3 has no $mod: a host could not reach its root"; }
+		while read -r what ko _; do
+			[ "$what" = insmod ] && [ ! -e "$dir/modules/${ko##*/}" ] || continue
 			cp "$ko" "$dir/modules/"
 			printf '%s\n' "${ko##*/}" >>"$dir/modules/order"
-		done < <(modprobe -d "$tree" -S "$KVER" --show-depends "$mod" | grep '^insmod')
+		done <<<"$order"
 	done
 	(cd "$dir" && find . | cpio -o -H newc --quiet | gzip -1) >"$out.tmp"
 	rm -rf "$dir"
@@ -109,7 +115,31 @@ image_build() {
 	fi
 	image_tree "$tree"
 	image_root "$tree" "$HOST_ROOT"
-	image_initrd "$tree" "$HOST_INITRD"
+	if [ -n "${LAB_KERNEL:-}" ]; then
+		image_initrd "$tree" "$HOST_INITRD" "$LAB_KERNEL" "${HOST_KMODS##*/}"
+	else
+		image_initrd "$tree" "$HOST_INITRD" "$tree" "$KVER"
+	fi
+}
+
+# lab_kernel DIR: the hosts run on another kernel; its modules come with the host's
+# own archive, so that the root image stays the same.
+lab_kernel() {
+	local dir=$1 f rel
+	[ -d "$dir" ] || die "LAB_KERNEL=$dir: there is no such directory (tools/build/kernel makes build/kernel/y and others)"
+	for f in bzImage release; do
+		[ -s "$dir/$f" ] || die "LAB_KERNEL=$dir: $f is missing; tools/build/kernel makes such a directory"
+	done
+	rel=$(cat "$dir/release")
+	for f in modules.builtin modules.dep; do
+		[ -e "$dir/lib/modules/$rel/$f" ] ||
+			die "LAB_KERNEL=$dir: lib/modules/$rel/$f is missing; its build did not end"
+	done
+	HOST_KIMG=$dir/bzImage
+	HOST_KMODS=$dir/lib/modules/$rel
+	HOST_INITRD=$BUILD/host-initrd/$(cat "$HOST_KIMG" "$HOST_KMODS/modules.dep" "$TOP/tools/lab/host/initramfs" |
+		sha256sum | cut -c1-16).cpio.gz
+	mkdir -p "${HOST_INITRD%/*}"
 }
 
 # image_ready: keyed by what the image is made of, so that it is rebuilt when
@@ -120,7 +150,9 @@ image_ready() {
 	install_packages mmdebstrap e2fsprogs cpio gzip kmod
 	tree=$CACHE/host/tree-$(printf '%s\n' "${HOST_PACKAGES[@]}" | sha256sum | cut -c1-12)
 	HOST_ROOT=$tree-$KVER.ext4
+	HOST_KIMG=$KIMG HOST_KMODS=''
 	HOST_INITRD=$tree-$KVER-$(sha256sum "$TOP/tools/lab/host/initramfs" | cut -c1-12).cpio.gz
-	export HOST_ROOT HOST_INITRD
+	[ -z "${LAB_KERNEL:-}" ] || lab_kernel "$LAB_KERNEL"
+	export HOST_ROOT HOST_INITRD HOST_KIMG HOST_KMODS
 	with_lock host-image image_build "$tree"
 }

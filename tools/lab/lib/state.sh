@@ -38,7 +38,7 @@ lab_load() {
 
 lab_store() {
 	{
-		declare -p LAB_HOSTS LAB_DISKS LAB_PAYLOADS LAB_MEM LAB_SMP LAB_TREE
+		declare -p LAB_HOSTS LAB_DISKS LAB_PAYLOADS LAB_MEM LAB_SMP LAB_TREE LAB_KERNEL
 	} | sed 's/^declare -\([a-zA-Z]*\)-* /declare -g\1 /' >"$LAB_RUN/env.tmp"
 	mv "$LAB_RUN/env.tmp" "$LAB_RUN/env"
 }

@@ -100,6 +100,7 @@ vm_start() {
 	done
 	i=$(vm_index "$name")
 	tap=tap-$name
+	# shellcheck disable=SC2054 # the commas are QEMU's
 	args=("$qemu" -name "$name" -nodefaults -no-user-config -display none
 		# A guest that dies stays for vm_died: its registers are all that it can say.
 		-action reboot=shutdown,shutdown=pause

@@ -4,6 +4,8 @@
 # The kselftests of the host part, in one emulated host with nested KVM: the ABI,
 # disks, claims, hint tables, streams, the fetch path, the dirty consumer, moves of
 # the reference VMM, killed VMMs.  Prints their KTAP as it is.
+#
+# With LAB_KERNEL (tools/build/kernel) that kernel's own migdb is tested.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -14,11 +16,11 @@ rm -rf "$dir"
 mkdir -p "$dir/payload"
 kernel_ready
 {
-	"$TOP/tools/build/modules"
+	[ -n "${LAB_KERNEL:-}" ] || "$TOP/tools/build/modules"
 	make -s -C "$TOP/tools/testing/selftests/migdb" KSRC="$KSRC" OUT="$dir/build" -j"$(nproc)"
 } >"$dir/build.log" 2>&1 || { tail -20 "$dir/build.log" >&2; die "the selftests do not build (log: $dir/build.log)"; }
 find "$dir/build" -maxdepth 1 -type f -exec cp -t "$dir/payload" {} +
-cp "$BUILD/migdb.ko" "$dir/payload/"
+[ -n "${LAB_KERNEL:-}" ] || cp "$BUILD/migdb.ko" "$dir/payload/"
 lab_up --hosts 1 --payload "$dir/payload" >&2
 rc=0
 lab exec a "cd /opt/migdb && ./run.sh $*" </dev/null || rc=$?

@@ -84,6 +84,35 @@ info_shows() {
 	qmp "$A:4440" hmp 'info migrate' | grep -E '^migdb state: ordinary \(.+\)$'
 }
 
+# told HOW WHAT: a source that does not keep to the rules asks the QEMU of host b;
+# all messages of the return path, each in a line "TYPE TEXT", must be like WHAT.
+told() {
+	local said args
+	read -ra args <<<"$on"
+	vm_end b && vm b "${args[@]}" -incoming tcp:0.0.0.0:4551 || return 1
+	said=$(lab netns timeout 60 python3 -c '
+import socket, struct, sys
+def command(cmd, data=b""):
+    return struct.pack(">BHH", 8, cmd, len(data)) + data
+MACHINE = b"pc-i440fx-10.0"
+RETURN_PATH, PING, ADVISE, LISTEN = range(1, 5)
+end = struct.pack(">I", 1)
+ask = command(PING, struct.pack(">I", 0x4d494744))
+s = socket.create_connection((sys.argv[1], 4551))
+s.sendall(struct.pack(">IIBI", 0x5145564d, 3, 7, len(MACHINE)) + MACHINE + command(RETURN_PATH) +
+          {"thrice": ask * 3, "advised": command(ADVISE) + ask,
+           "listening": command(ADVISE) + command(LISTEN) + ask}[sys.argv[2]] + command(PING, end))
+f = s.makefile("rb")
+while True:
+    kind, size = struct.unpack(">HH", f.read(4))
+    body = f.read(size)
+    if kind == 2 and body == end:
+        break
+    print("pong" if kind == 2 else "%d %s" % (kind, body[2:].decode()))' "$B" "$1")
+	# shellcheck disable=SC2053 # a pattern
+	[[ $said == $2 ]] || { echo "it says \"$said\""; return 1; }
+}
+
 # code FILE: without its comments.
 code() {
 	cpp -fpreprocessed -dD -P "$1"
@@ -98,7 +127,7 @@ headers_are_ours() {
 	done
 }
 
-plan 20
+plan 23
 "$TOP/tools/build/modules" >&2
 qemu_ready plain
 payload=$BUILD/qemu-mixed
@@ -125,6 +154,9 @@ dev='-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.dire
 check "no module on both sides" ordinary "$on" "$on" 'source: ordinary, cannot open /dev/vhost-migdb'
 check "left on by -global" left_on
 check "info migrate says why" info_shows
+check "who asks three times is answered once" told thrice $'64 cannot open /dev/vhost-migdb*\npong\npong\npong'
+check "who asks after post-copy was announced is refused" told advised $'64 not possible in post-copy\npong'
+check "who asks in post-copy is refused" told listening $'64 not possible in post-copy\npong'
 check "no module, to an unpatched QEMU" ordinary "$on" plain '^source: ordinary, cannot open /dev/vhost-migdb[^;]*$'
 check "from an unpatched QEMU" ordinary plain "$on" '^destination: ordinary, the source did not ask'
 check "switched off: nothing is said" ordinary migdb migdb '^$'

@@ -39,12 +39,16 @@ static void walk_list(const struct migdb_frame *f)
 {
 	const struct migdb_wire_list *l = f->data;
 	const struct migdb_wire_range *range = migdb_list_ranges(l);
+	u64 end = 0;
 	u32 i;
 
 	for (i = 0; i < le32_to_cpu(l->nr_runs); i++) {
 		u64 nr = le32_to_cpu(range[i].nr_pages);
 
 		CHECK(nr && le64_to_cpu(range[i].gfn) + nr <= 1ULL << 52);
+		/* a list costs one walk over memory, and never more */
+		CHECK(le64_to_cpu(range[i].gfn) >= end);
+		end = le64_to_cpu(range[i].gfn) + nr;
 		CHECK(le32_to_cpu(range[i].reason) < MIGDB_NR_REASONS);
 	}
 }
@@ -81,6 +85,21 @@ static void walk(const struct migdb_frame *f, size_t len)
 	}
 }
 
+/* Sixteen pages at 0 and four at 64: what a list names is in there, or it is none. */
+static void check_pages(const struct migdb_frame *f)
+{
+	static const struct migdb_region in[] = {
+		{ .first_gfn = 0, .nr_pages = 16, .hva = 1 << 20 },
+		{ .first_gfn = 64, .nr_pages = 4, .hva = 1 << 30 },
+	};
+	struct migdb_regions rs;
+
+	if (!migdb_frame_is_list(f->type))
+		return;
+	CHECK(!migdb_regions_build(&rs, in, ARRAY_SIZE(in)));
+	CHECK(migdb_list_pages(f->data, &rs) <= rs.nr_pages);
+}
+
 /* The buffer ends where the frame does: a sanitizer sees every byte behind it. */
 static void body(u32 type, const uint8_t *data, size_t size)
 {
@@ -92,6 +111,7 @@ static void body(u32 type, const uint8_t *data, size_t size)
 	sample_seal(buf, type, bytes, 0);
 	if (!migdb_frame_parse(buf, bytes, &f)) {
 		walk(&f, bytes);
+		check_pages(&f);
 		CHECK(migdb_frame_authentic(&f, &sample_key));
 	}
 	free(buf);

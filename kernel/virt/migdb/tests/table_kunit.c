@@ -20,6 +20,8 @@ struct guest {
 	u64 unreadable;			/* bit per page */
 	u32 reads[PAGES];
 	u64 nr_reads, nr_yields, nr_entries;
+	u64 since_yield, most_reads, most_entries;	/* between two yields */
+	u64 reads_since;
 	u64 next_gfn;			/* entries come in this order */
 	u64 first, end;			/* and lie in here */
 	u64 stop_after_entries;
@@ -33,6 +35,7 @@ static int on_read_page(void *ctx, u64 gpa, void *page)
 	u64 nr = gpa / MIGDB_PAGE_BYTES;
 
 	g->nr_reads++;
+	g->most_reads = max(g->most_reads, ++g->reads_since);
 	KUNIT_EXPECT_EQ(g->test, gpa % MIGDB_PAGE_BYTES, 0ULL);
 	if (nr >= PAGES || g->unreadable >> nr & 1)
 		return -EFAULT;
@@ -55,10 +58,11 @@ static int on_entry(void *ctx, u64 gfn, u32 disk, u64 block, u32 class)
 
 	if (gfn < g->next_gfn || gfn < g->first || gfn >= g->end)
 		KUNIT_FAIL(g->test, "frame %llx out of order or range", (unsigned long long)gfn);
-	if (disk >= MEM_HINT_MAX_DISKS || block >= MIGDB_MAX_BLOCK || class > MEM_HINT_CLASS_HOT)
+	if (disk > MEM_HINT_DISK_MASK || block >= MIGDB_MAX_BLOCK || class > MEM_HINT_CLASS_HOT)
 		KUNIT_FAIL(g->test, "frame %llx: field out of range", (unsigned long long)gfn);
 	g->next_gfn = gfn + 1;
 	g->nr_entries++;
+	g->most_entries = max(g->most_entries, ++g->since_yield);
 	g->sum += fingerprint(gfn, disk, block, class);
 	return g->nr_entries == g->stop_after_entries ? STOP : 0;
 }
@@ -67,6 +71,8 @@ static int on_page_done(void *ctx)
 {
 	struct guest *g = ctx;
 
+	g->since_yield = 0;
+	g->reads_since = 0;
 	return ++g->nr_yields == g->stop_after_yields ? STOP : 0;
 }
 
@@ -91,6 +97,10 @@ static int walk(struct guest *g, const struct migdb_table *t, u64 first, u64 end
 	g->nr_reads = 0;
 	g->nr_yields = 0;
 	g->nr_entries = 0;
+	g->since_yield = 0;
+	g->reads_since = 0;
+	g->most_reads = 0;
+	g->most_entries = 0;
 	g->sum = 0;
 	memset(g->reads, 0, sizeof(g->reads));
 	/* what an earlier walk left must not matter */
@@ -254,8 +264,8 @@ static void table_bad_slots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, g->nr_entries, 1ULL);
 	KUNIT_EXPECT_EQ(test, g->next_gfn, 5ULL * 512 + 10);
 	KUNIT_EXPECT_EQ(test, g->nr_reads, 5ULL);
-	/* callers get a turn after failed reads, too */
-	KUNIT_EXPECT_EQ(test, g->nr_yields, 5ULL);
+	/* callers get a turn after failed reads and holes, too */
+	KUNIT_EXPECT_EQ(test, g->nr_yields, 512ULL);
 }
 
 static void table_unreadable_top(struct kunit *test)
@@ -299,7 +309,7 @@ static void table_two_cycle(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk(g, &t, 0, frames), 0);
 	/* leaves, the pages above them, and so on */
 	KUNIT_EXPECT_LE(test, g->nr_reads, frames / 512 + frames / 512 / 512 + 3);
-	KUNIT_EXPECT_EQ(test, g->nr_yields, g->nr_reads);
+	KUNIT_EXPECT_EQ(test, g->nr_yields, frames / 512);
 }
 
 /* Slots that cannot be read, everywhere: neither endless nor quadratic. */
@@ -314,7 +324,37 @@ static void table_all_unreadable(struct kunit *test)
 	g->unreadable = 1ULL << 2;
 	KUNIT_EXPECT_EQ(test, walk(g, &t, 0, ~0ULL), 0);
 	KUNIT_EXPECT_EQ(test, g->nr_reads, 513ULL);
-	KUNIT_EXPECT_EQ(test, g->nr_yields, 513ULL);
+	KUNIT_EXPECT_EQ(test, g->nr_yields, 512ULL);
+}
+
+/*
+ * Five pages stand for 2^45 frames: all slots of each name the page below, and the
+ * leaf is full.  After the first leaf everything is a copy; callers must get their
+ * turn all the same.
+ */
+static void table_yields_from_copies(struct kunit *test)
+{
+	struct guest *g = new_guest(test);
+	struct migdb_table t = { .top_gpa = GPA(1), .nr_frames = 1ULL << 45, .levels = 5 };
+	u64 frames = 1 << 20;
+	u32 i, level;
+
+	for (level = 1; level < 5; level++) {
+		for (i = 0; i < SLOTS; i++)
+			g->mem[level][i] = cpu_to_le64(GPA(level + 1));
+	}
+	for (i = 0; i < SLOTS; i++)
+		g->mem[5][i] = make_entry(1, i, 0);
+	KUNIT_EXPECT_EQ(test, walk(g, &t, 0, frames), 0);
+	KUNIT_EXPECT_EQ(test, g->nr_entries, frames);
+	KUNIT_EXPECT_EQ(test, g->nr_reads, 5ULL);
+	KUNIT_EXPECT_EQ(test, g->most_entries, 512ULL);
+	KUNIT_EXPECT_EQ(test, g->most_reads, 5ULL);
+	KUNIT_EXPECT_EQ(test, g->nr_yields, frames / 512);
+	/* and it can be stopped there */
+	g->stop_after_yields = 3;
+	KUNIT_EXPECT_EQ(test, walk(g, &t, 0, frames), STOP);
+	KUNIT_EXPECT_EQ(test, g->nr_entries, 3ULL * 512);
 }
 
 /* A failed read leaves half a page behind; it must not count as a copy. */
@@ -377,7 +417,7 @@ static void table_stops(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, g->nr_entries, 1024ULL);
 	g->stop_after_yields = 1;
 	KUNIT_EXPECT_EQ(test, walk(g, &t, 0, ~0ULL), STOP);
-	KUNIT_EXPECT_EQ(test, g->nr_entries, 0ULL);
+	KUNIT_EXPECT_EQ(test, g->nr_entries, 512ULL);
 	/* also when the page could not be had */
 	g->unreadable = 1ULL << 1;
 	KUNIT_EXPECT_EQ(test, walk(g, &t, 0, ~0ULL), STOP);
@@ -489,6 +529,7 @@ static struct kunit_case table_cases[] = {
 	KUNIT_CASE(table_cycle),
 	KUNIT_CASE(table_two_cycle),
 	KUNIT_CASE(table_all_unreadable),
+	KUNIT_CASE(table_yields_from_copies),
 	KUNIT_CASE(table_failed_copy),
 	KUNIT_CASE(table_reads_once),
 	KUNIT_CASE(table_stops),

@@ -225,6 +225,8 @@ static const struct bad_field bad_fields[] = {
 	{ "range over the last frame", MIGDB_FRAME_BUILT, RANGE(1, nr_pages), 4, 8 },
 	{ "range without an address", MIGDB_FRAME_RETURN, RANGE(0, gfn), 8, LAST_GFN + 1 },
 	{ "all bits in a frame number", MIGDB_FRAME_RETURN, RANGE(0, gfn), 8, ~0ULL },
+	{ "ranges in the wrong order", MIGDB_FRAME_REVOKE, RANGE(0, gfn), 8, LAST_GFN },
+	{ "range into the next one", MIGDB_FRAME_BUILT, RANGE(1, gfn), 8, 5 },
 	{ "reason past the last", MIGDB_FRAME_RETURN, RANGE(0, reason), 4, MIGDB_NR_REASONS },
 	{ "all bits in a reason", MIGDB_FRAME_RETURN, RANGE(1, reason), 4, 0xffffffff },
 	{ "end reserved", MIGDB_FRAME_FINISH, END(reserved), 4, 1 },
@@ -368,6 +370,82 @@ static void wire_largest_list(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, migdb_frame_parse(l, bytes + 64, &f), -EBADMSG);
 }
 
+/* Every range over all of memory: minutes of work, if it were taken. */
+static void wire_list_is_one_walk(struct kunit *test)
+{
+	u32 nr = MIGDB_LIST_FRAME_RUNS, bytes = migdb_list_bytes(nr), i;
+	struct migdb_wire_list *l = (void *)buffer(test, bytes);
+	struct migdb_wire_range *ranges = migdb_list_ranges(l);
+	struct migdb_frame f;
+
+	l->nr_runs = cpu_to_le32(nr);
+	for (i = 0; i < nr; i++)
+		ranges[i].nr_pages = cpu_to_le32(U32_MAX);
+	sample_seal(l, MIGDB_FRAME_BUILT, bytes, 0);
+	KUNIT_EXPECT_EQ(test, migdb_frame_parse(l, bytes, &f), -EBADMSG);
+	/* one behind the other is fine: END_GFN has room for these */
+	for (i = 0; i < nr; i++)
+		ranges[i].gfn = cpu_to_le64((u64)i * U32_MAX);
+	sample_seal(l, MIGDB_FRAME_BUILT, bytes, 0);
+	KUNIT_EXPECT_EQ(test, migdb_frame_parse(l, bytes, &f), 0);
+	/* and one page of overlap, anywhere, is not */
+	ranges[nr - 1].gfn = cpu_to_le64((u64)(nr - 1) * U32_MAX - 1);
+	sample_seal(l, MIGDB_FRAME_BUILT, bytes, 0);
+	KUNIT_EXPECT_EQ(test, migdb_frame_parse(l, bytes, &f), -EBADMSG);
+}
+
+/* Two regions side by side, a hole, one more. */
+static void wire_list_pages(struct kunit *test)
+{
+	static const struct migdb_region in[] = {
+		{ .first_gfn = 0, .nr_pages = 160, .hva = 0x100000000 },
+		{ .first_gfn = 160, .nr_pages = 40, .hva = 0x200000000 },
+		{ .first_gfn = 300, .nr_pages = 100, .hva = 0x300000000 },
+	};
+	static const struct {
+		u64 gfn[2];
+		u32 nr[2];
+		u64 pages;
+	} cases[] = {
+		{ { 0, 300 }, { 200, 100 }, 300 },
+		{ { 0, 399 }, { 1, 1 }, 2 },
+		{ { 150, 300 }, { 20, 1 }, 21 },	/* from one region into the next */
+		{ { 0, 300 }, { 201, 100 }, 0 },
+		{ { 199, 300 }, { 2, 1 }, 0 },
+		{ { 0, 200 }, { 1, 1 }, 0 },
+		{ { 0, 250 }, { 1, 100 }, 0 },
+		{ { 0, 399 }, { 1, 2 }, 0 },
+		{ { 0, 400 }, { 1, 1 }, 0 },
+		{ { 0, 1ULL << 51 }, { 1, U32_MAX }, 0 },
+		{ { 0, 200 }, { 1, U32_MAX }, 0 },
+	};
+	struct migdb_wire_list *l = (void *)buffer(test, migdb_list_bytes(2));
+	struct migdb_wire_range *ranges = migdb_list_ranges(l);
+	struct migdb_regions *rs = kunit_kzalloc(test, sizeof(*rs), GFP_KERNEL);
+	u32 i, k;
+
+	KUNIT_ASSERT_NOT_NULL(test, rs);
+	KUNIT_ASSERT_EQ(test, migdb_regions_build(rs, in, ARRAY_SIZE(in)), 0);
+	l->nr_runs = cpu_to_le32(2);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (k = 0; k < 2; k++) {
+			ranges[k].gfn = cpu_to_le64(cases[i].gfn[k]);
+			ranges[k].nr_pages = cpu_to_le32(cases[i].nr[k]);
+		}
+		KUNIT_EXPECT_EQ_MSG(test, migdb_list_pages(l, rs), cases[i].pages, "case %u", i);
+	}
+}
+
+/* The number after the last one would be that of a second HELLO. */
+static void wire_numbers_end(struct kunit *test)
+{
+	KUNIT_EXPECT_TRUE(test, migdb_seq_next(0, 0));
+	KUNIT_EXPECT_TRUE(test, migdb_seq_next(U32_MAX - 1, U32_MAX - 1));
+	KUNIT_EXPECT_FALSE(test, migdb_seq_next(U32_MAX, U32_MAX));
+	KUNIT_EXPECT_FALSE(test, migdb_seq_next(1, 0));
+	KUNIT_EXPECT_FALSE(test, migdb_seq_next(0, 1));
+}
+
 /* A list of nothing and records of nothing, with the length of just that. */
 static void wire_nothing(struct kunit *test)
 {
@@ -451,6 +529,9 @@ static struct kunit_case wire_cases[] = {
 	KUNIT_CASE(wire_largest_records),
 	KUNIT_CASE(wire_runs_wrap),
 	KUNIT_CASE(wire_largest_list),
+	KUNIT_CASE(wire_list_is_one_walk),
+	KUNIT_CASE(wire_list_pages),
+	KUNIT_CASE(wire_numbers_end),
 	KUNIT_CASE(wire_nothing),
 	KUNIT_CASE(wire_most_disks),
 	KUNIT_CASE_PARAM(wire_random_body, type_gen_params),

@@ -514,8 +514,13 @@ TEST_F(abi, guest_table_arguments)
 	s.nr_disks = 2;
 	d[1].guest_disk = 1;
 	EXPECT_EQ(-EINVAL, call(m, MIGDB_SET_GUEST_TABLE, &s));
-	d[1].guest_disk = MIGDB_MAX_DISKS;
+	d[1].guest_disk = MEM_HINT_DISK_MASK + 1;
 	EXPECT_EQ(-EINVAL, call(m, MIGDB_SET_GUEST_TABLE, &s));
+	/* more than there is room for, but a number: the other disk is matched */
+	d[1].guest_disk = MIGDB_MAX_DISKS;
+	s.out_nr_matched = 0;
+	EXPECT_EQ(0, call(m, MIGDB_SET_GUEST_TABLE, &s));
+	EXPECT_EQ(1, s.out_nr_matched);
 	d[1].guest_disk = 2;
 	memset(d[1].identity, 0, sizeof(d[1].identity));
 	EXPECT_EQ(-EINVAL, call(m, MIGDB_SET_GUEST_TABLE, &s));

@@ -610,6 +610,126 @@ TEST_F_TIMEOUT(fetch, memcg_refuses, 60)
 	rmdir(dir);
 }
 
+/* Destinations that have nothing to read take no share of the limits. */
+TEST_F_TIMEOUT(fetch, idle_destinations_take_no_share, 60)
+{
+	struct rig *r = &self->r;
+	struct mdb idle[12];
+	u64 start, took, bytes = SET * MDB_PAGE;
+	int i;
+
+	/* two seconds' worth for one, 26 for one of thirteen */
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", bytes / 2));
+	for (i = 0; i < 12; i++) {
+		ASSERT_OK(rig_dest_idle(r, &idle[i], r->disk));
+		ASSERT_OK(mdb_start(&idle[i], MIGDB_ROLE_DEST, r->uuid, "idle"));
+	}
+	START(r->disk);
+	start = clock_ms();
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(rig_settle(r, 40000));
+	took = clock_ms() - start;
+	TH_LOG("took %llu ms", (unsigned long long)took);
+	EXPECT_LT(took, 10000);
+	ASSERT_EQ(SET, stats_of(&r->dst).out_built);
+	for (i = 0; i < 12; i++)
+		mdb_close(&idle[i]);
+	FINISH();
+}
+
+/*
+ * A peer that sends records faster than they are worked off, each with much that
+ * is useless in it: memory has a bound, which MIGDB_GET_INFO tells.
+ */
+TEST_F_TIMEOUT(fetch, records_have_a_budget, 60)
+{
+	enum { BIG = 16384, RUN = 128, SLOTS = 12 };
+	struct rig big, *r = &big;
+	struct wire_run runs[SLOTS];
+	struct migdb_get_info info;
+	struct wire hello = {}, w = {};
+	u32 i, k, seq = 1;
+	u64 before, most = 0, bad;
+	struct migdb_stats st;
+
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1));
+	ASSERT_OK(rig_init(r, BIG));
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(wire_pull(&hello, &r->src));
+	ASSERT_OK(mdb_info(&r->dst, BIG, &info));
+	before = stats_of(&r->dst).out_memory_bytes;
+	ASSERT_EQ((ssize_t)hello.bytes, write(r->dst.rx, hello.data, hello.bytes));
+	/* each frame: runs that go one page further than those of the one before */
+	for (i = 0; i < BIG / SLOTS - RUN; i++) {
+		for (k = 0; k < SLOTS; k++) {
+			u64 first = k * (BIG / SLOTS) + i;
+
+			runs[k] = (struct wire_run){ first, (u64)RIG_DISK << 44 | first, RUN, 0 };
+		}
+		ASSERT_OK(wire_records(&w, &hello, seq++, runs, SLOTS));
+		ASSERT_OK(wire_push(&w, &r->dst));
+		st = stats_of(&r->dst);
+		if (st.out_memory_bytes - before > most)
+			most = st.out_memory_bytes - before;
+	}
+	TH_LOG("%llu bytes of records, %llu pages without", (unsigned long long)most,
+	       (unsigned long long)st.out_by_reason[MIGDB_REASON_NO_MEMORY]);
+	EXPECT_LE(most, BIG * 26 + (1 << 20));
+	EXPECT_LE(before + most, info.out_dest_need_bytes);
+	EXPECT_LT(0, st.out_by_reason[MIGDB_REASON_NO_MEMORY]);
+	/* with room again, and all of it sent, the guest may start */
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 0));
+	ASSERT_OK(mdb_abort(&r->dst, 0));
+	for (i = 0; i < BIG; i++)
+		rig_deliver(r, i);
+	ASSERT_OK(mdb_complete(&r->dst, NULL));
+	ASSERT_OK(rig_compare(r, &bad));
+	wire_free(&hello);
+	wire_free(&w);
+	rig_exit(r);
+}
+
+/* Long runs are reported in pieces: no lock is held for a walk over memory. */
+TEST_F_TIMEOUT(fetch, reports_in_pieces, 60)
+{
+	enum { BIG = 16384, PIECE = 4096 };
+	struct rig big, *r = &big;
+	struct wire w = {}, back = {};
+	size_t at, bytes;
+	u64 named = 0;
+
+	ASSERT_OK(rig_init(r, BIG));
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(rig_hash(r, &w));
+	ASSERT_OK(wire_push(&w, &r->dst));
+	while (stats_of(&r->dst).out_built < BIG - RIG_FIRST)
+		usleep(10000);
+	ASSERT_OK(wire_pull(&back, &r->dst));
+	for (at = 0; (bytes = wire_frame(&back, at)); at += bytes) {
+		struct wire_range range;
+		size_t pos;
+		u16 type;
+
+		memcpy(&type, back.data + at + 4, sizeof(type));
+		if (type != FRAME_BUILT)
+			continue;
+		for (pos = at + 40; pos < at + bytes; pos += sizeof(range)) {
+			memcpy(&range, back.data + pos, sizeof(range));
+			ASSERT_LE(range.nr, PIECE);
+			named += range.nr;
+		}
+	}
+	ASSERT_EQ(BIG - RIG_FIRST, named);
+	ASSERT_OK(wire_push(&back, &r->src));
+	ASSERT_EQ(BIG - RIG_FIRST, stats_of(&r->src).out_built);
+	wire_free(&w);
+	wire_free(&back);
+	rig_exit(r);
+}
+
 /* Two sessions fetch at once from one disk, under one limit. */
 TEST_F_TIMEOUT(fetch, two_migrations_at_once, 60)
 {

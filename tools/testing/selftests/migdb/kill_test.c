@@ -330,7 +330,7 @@ TEST_F_TIMEOUT(kill, module_unload, 60)
 	struct rig r;
 	int fd, tx;
 
-	if (!ko)
+	if (!ko || !*ko)
 		SKIP(return, "MIGDB_KO is not set");
 	fd = open(ko, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd) TH_LOG("%s: %s", ko, strerror(errno));

@@ -5,7 +5,10 @@
  * so that an ordinary migration can go on.
  */
 #define _GNU_SOURCE
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include "test_util.h"
 
 #define PAGES	256
@@ -439,6 +442,165 @@ TEST_F(stream, nothing_after_abort)
 	/* The source hears of it. */
 	rig_pump(r);
 	ASSERT_EQ(MIGDB_STATE_ABORTED, state_of(&r->src));
+}
+
+/* A list of a hostile peer costs at most one walk over memory, and not for ever. */
+TEST_F(stream, list_costs_one_walk)
+{
+	struct rig *r = &self->r;
+	static struct wire_range many[2048];
+	static const struct wire_range bad[][2] = {
+		{ { 100, 1, 1 }, { 100, 1, 1 } },	/* twice */
+		{ { 100, 1, 1 }, { 99, 1, 1 } },	/* backwards */
+		{ { 100, 2, 1 }, { 101, 1, 1 } },	/* overlap */
+		{ { 0, 1, 1 }, { 1, PAGES, 1 } },	/* more than there is */
+		{ { 0, 1, 1 }, { PAGES, 1, 1 } },
+		{ { 0, 1, 1 }, { 1ULL << 40, ~0u, 1 } },
+	};
+	struct wire w = {};
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct wire_range){ 0, PAGES, MIGDB_REASON_DIRTY };
+	ASSERT_OK(wire_list(&w, &self->w, FRAME_REVOKE, 1, many, ARRAY_SIZE(many)));
+	ASSERT_OK(new_pair(r));
+	ASSERT_OK(push(r, self->w.data, wire_frame(&self->w, 0)));
+	EXPECT_EQ(-EBADMSG, wire_push(&w, &r->dst));
+	w.bytes = 0;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		ASSERT_OK(new_pair(r));
+		ASSERT_OK(push(r, self->w.data, wire_frame(&self->w, 0)));
+		ASSERT_OK(wire_list(&w, &self->w, FRAME_REVOKE, 1, bad[i], 2));
+		EXPECT_EQ(-EBADMSG, wire_push(&w, &r->dst)) TH_LOG("list %u", i);
+		w.bytes = 0;
+	}
+	/* all of memory again and again */
+	ASSERT_OK(new_pair(r));
+	ASSERT_OK(push(r, self->w.data, wire_frame(&self->w, 0)));
+	for (i = 0; i < 9; i++) {
+		ASSERT_OK(wire_list(&w, &self->w, FRAME_REVOKE, 1 + i, many, 1));
+		ASSERT_EQ(i < 8 ? 0 : -EBADMSG, wire_push(&w, &r->dst)) TH_LOG("list %u", i);
+		w.bytes = 0;
+	}
+	/* and the other way */
+	ASSERT_OK(wire_list(&w, &self->w, FRAME_BUILT, 0, many, 2));
+	ASSERT_EQ(-EBADMSG, wire_push(&w, &r->src));
+	ASSERT_EQ(MIGDB_STATE_ABORTED, state_of(&r->src));
+	ASSERT_EQ(SET, rig_deliver_bitmap(r));
+	wire_free(&w);
+}
+
+/*
+ * Somebody who has the stream files and a page fault that never ends holds up
+ * himself: the session ends all the same.
+ */
+struct stuck {
+	int rx, tx;
+	u8 *page;
+	size_t bytes;
+};
+
+static void *stuck_write(void *arg)
+{
+	struct stuck *k = arg;
+
+	write(k->rx, k->page, MDB_PAGE);
+	return NULL;
+}
+
+static void *stuck_read(void *arg)
+{
+	struct stuck *k = arg;
+
+	read(k->tx, k->page + MDB_PAGE, MDB_PAGE);
+	return NULL;
+}
+
+static void *close_session(void *arg)
+{
+	struct mdb *m = arg;
+
+	close(m->fd);
+	__atomic_store_n(&m->fd, -1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(stream, fault_without_end, 60)
+{
+	struct rig *r = &self->r;
+	struct uffdio_register reg = {};
+	struct uffdio_api api = { .api = UFFD_API };
+	pthread_t t[3];
+	struct stuck k;
+	int uffd, i;
+
+	uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
+	k.page = mmap(NULL, 2 * MDB_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)k.page);
+	reg.range.start = (uintptr_t)k.page;
+	reg.range.len = 2 * MDB_PAGE;
+	reg.mode = UFFDIO_REGISTER_MODE_MISSING;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_OK(new_pair(r));
+	ASSERT_OK(push(r, self->w.data, self->w.bytes));
+	k.rx = r->dst.rx;
+	k.tx = r->dst.tx;
+	ASSERT_EQ(0, pthread_create(&t[0], NULL, stuck_write, &k));
+	ASSERT_EQ(0, pthread_create(&t[1], NULL, stuck_read, &k));
+	usleep(300000);
+	ASSERT_EQ(0, pthread_create(&t[2], NULL, close_session, &r->dst));
+	for (i = 0; i < 100 && __atomic_load_n(&r->dst.fd, __ATOMIC_ACQUIRE) >= 0; i++)
+		usleep(50000);
+	EXPECT_EQ(-1, __atomic_load_n(&r->dst.fd, __ATOMIC_ACQUIRE))
+		TH_LOG("close waits for a page fault");
+	close(uffd);
+	for (i = 0; i < 3; i++)
+		ASSERT_EQ(0, pthread_join(t[i], NULL));
+	munmap(k.page, 2 * MDB_PAGE);
+}
+
+/*
+ * RECORDS and MIGDB_ABORT on two threads: what the ioctl has given back stays
+ * given back, also for the rest of the frame that was being taken.
+ */
+static void *push_one(void *arg)
+{
+	struct stuck *k = arg;
+
+	write(k->rx, k->page, k->bytes);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(stream, abort_in_a_frame, 120)
+{
+	enum { RUNS = PAGES - RIG_FIRST };
+	struct rig *r = &self->r;
+	static struct wire_run runs[RUNS];
+	struct wire w = {};
+	int round, i;
+
+	for (i = 0; i < RUNS; i++)
+		runs[i] = (struct wire_run){ RIG_FIRST + i, (u64)RIG_DISK << 44 | i * 8 % PAGES, 1, 0 };
+	ASSERT_OK(wire_records(&w, &self->w, 1, runs, RUNS));
+	for (round = 0; round < 400; round++) {
+		struct stuck k;
+		pthread_t t;
+
+		ASSERT_OK(new_pair(r));
+		ASSERT_OK(push(r, self->w.data, wire_frame(&self->w, 0)));
+		k = (struct stuck){ .rx = r->dst.rx, .page = w.data, .bytes = w.bytes };
+		ASSERT_EQ(0, pthread_create(&t, NULL, push_one, &k));
+		while (!stats_of(&r->dst).out_recorded)
+			;
+		mdb_abort(&r->dst, 0);
+		ASSERT_EQ(0, pthread_join(t, NULL));
+		ASSERT_EQ(0, count_claims(r, MIGDB_CLAIM_TODO)) TH_LOG("round %d", round);
+	}
+	wire_free(&w);
 }
 
 TEST_HARNESS_MAIN

@@ -98,6 +98,26 @@ TEST_F(table, good_table)
 	ASSERT_OK(migrate(&self->r));
 }
 
+/* A guest whose disk has the last number that an entry can name. */
+TEST_F(table, last_disk_number)
+{
+	struct migdb_snapshot snap = {};
+	struct rig *r = &self->r;
+	u64 page;
+
+	for (page = RIG_FIRST; page < PAGES; page++)
+		self->entries[page] = hint_entry(MEM_HINT_MAX_DISKS - 1, page);
+	ASSERT_OK(rig_source_idle(r, &r->src));
+	ASSERT_OK(mdb_set_guest_table(&r->src, r->hints.root_gpa, MEM_HINT_MAX_DISKS - 1,
+				      RIG_SERIAL));
+	ASSERT_OK(mdb_start(&r->src, MIGDB_ROLE_SOURCE, r->uuid, "x"));
+	ASSERT_OK(mdb_armed(&r->src, 0, PAGES));
+	ASSERT_OK(mdb_snapshot(&r->src, &snap));
+	ASSERT_EQ(SET, snap.out_candidates);
+	ASSERT_OK(migrate(r));
+	ASSERT_EQ(SET, stats_of(&r->dst).out_built);
+}
+
 TEST_F(table, block_past_the_disk)
 {
 	struct migdb_snapshot snap;

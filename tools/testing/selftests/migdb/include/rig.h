@@ -66,6 +66,28 @@ void wire_free(struct wire *w);
 /* wire_frame: bytes of the frame at @at; by the length field, as frames say. */
 size_t wire_frame(const struct wire *w, size_t at);
 
+/*
+ * A peer that is hostile: frames that are as they should be, but for what they
+ * say.  The layout is the kernel's, see wire.h there.
+ */
+enum { FRAME_RECORDS = 2, FRAME_REVOKE = 3, FRAME_BUILT = 17, FRAME_RETURN = 18 };
+
+struct wire_range {
+	u64 gfn;
+	u32 nr, reason;
+};
+
+struct wire_run {
+	u64 gfn, where;
+	u32 nr, reserved;
+};
+
+/* @hello: what a source said first; it has the key. */
+int wire_list(struct wire *w, const struct wire *hello, u32 type, u32 seq,
+	      const struct wire_range *ranges, u32 nr);
+int wire_records(struct wire *w, const struct wire *hello, u32 seq,
+		 const struct wire_run *runs, u32 nr);
+
 /* rig_pump: both directions, once. */
 int rig_pump(struct rig *r);
 /* Pumps until every recorded page is built or returned; -ETIMEDOUT. */

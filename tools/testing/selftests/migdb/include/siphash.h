@@ -15,4 +15,7 @@ struct digest {
  */
 struct digest siphash128(const u64 key[2], const void *data, size_t bytes);
 
+/* The same with 64 bits, as the MAC of a frame has.  @bytes: a multiple of 8. */
+u64 siphash64(const u64 key[2], const void *data, size_t bytes);
+
 #endif /* SIPHASH_H */

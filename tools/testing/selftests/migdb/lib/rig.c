@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "guest_abi.h"
 #include "rig.h"
+#include "siphash.h"
 
 void rig_fill(void *page, u64 n)
 {
@@ -210,6 +211,63 @@ size_t wire_frame(const struct wire *w, size_t at)
 		return 0;
 	memcpy(&bytes, w->data + at + 8, sizeof(bytes));
 	return bytes <= w->bytes - at ? bytes : 0;
+}
+
+struct wire_head {
+	u32 magic;
+	u16 type, version;
+	u32 bytes, seq;
+	u64 session, mac;
+};
+
+static int wire_seal(struct wire *w, const struct wire *hello, u32 type, u32 seq, u32 nr[2],
+		     const void *body, size_t body_bytes, size_t tag_bytes)
+{
+	struct wire_head h = {
+		.magic = 0x4244474d, .type = type, .version = 1, .seq = seq,
+		.bytes = sizeof(h) + 8 + body_bytes + tag_bytes,
+	};
+	u64 key[2], sum[4];
+	u8 *f;
+
+	if (hello->bytes < 64)
+		return -EINVAL;
+	if (w->room - w->bytes < h.bytes) {
+		w->room = w->bytes + h.bytes;
+		w->data = realloc(w->data, w->room);
+		if (!w->data)
+			return -ENOMEM;
+	}
+	f = w->data + w->bytes;
+	memcpy(&h.session, hello->data + 32, 8);
+	memcpy(f + sizeof(h), nr, 8);
+	memcpy(f + sizeof(h) + 8, body, body_bytes);
+	memset(f + sizeof(h) + 8 + body_bytes, 0x5a, tag_bytes);
+	memcpy(key, hello->data + 48, sizeof(key));
+	key[0] ^= 0x656d6172666dULL;
+	memcpy(sum, &h, 24);
+	sum[3] = siphash64(key, f + sizeof(h), h.bytes - sizeof(h));
+	h.mac = siphash64(key, sum, sizeof(sum));
+	memcpy(f, &h, sizeof(h));
+	w->bytes += h.bytes;
+	return 0;
+}
+
+int wire_list(struct wire *w, const struct wire *hello, u32 type, u32 seq,
+	      const struct wire_range *ranges, u32 nr)
+{
+	return wire_seal(w, hello, type, seq, (u32[]){ nr, 0 }, ranges, nr * sizeof(*ranges), 0);
+}
+
+int wire_records(struct wire *w, const struct wire *hello, u32 seq,
+		 const struct wire_run *runs, u32 nr)
+{
+	u32 pages = 0, i;
+
+	for (i = 0; i < nr; i++)
+		pages += runs[i].nr;
+	return wire_seal(w, hello, FRAME_RECORDS, seq, (u32[]){ nr, pages }, runs,
+			 nr * sizeof(*runs), pages * 8);
 }
 
 int rig_pump(struct rig *r)

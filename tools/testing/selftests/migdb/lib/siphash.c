@@ -48,3 +48,25 @@ struct digest siphash128(const u64 key[2], const void *data, size_t bytes)
 	d.hi = v[0] ^ v[1] ^ v[2] ^ v[3];
 	return d;
 }
+
+u64 siphash64(const u64 key[2], const void *data, size_t bytes)
+{
+	u64 v[4] = {
+		key[0] ^ 0x736f6d6570736575ULL, key[1] ^ 0x646f72616e646f6dULL,
+		key[0] ^ 0x6c7967656e657261ULL, key[1] ^ 0x7465646279746573ULL,
+	};
+	const u64 *p = data, *end = p + bytes / 8;
+	u64 tail = (u64)bytes << 56;
+
+	for (; p < end; p++) {
+		v[3] ^= *p;
+		rounds(v, 2);
+		v[0] ^= *p;
+	}
+	v[3] ^= tail;
+	rounds(v, 2);
+	v[0] ^= tail;
+	v[2] ^= 0xff;
+	rounds(v, 4);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}

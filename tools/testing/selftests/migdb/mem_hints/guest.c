@@ -203,15 +203,22 @@ int disk_id(const char *name)
 
 /* ---- table ---------------------------------------------------------------- */
 
-/* The direct map's segments in /proc/kcore carry physical addresses. */
+/*
+ * The direct map's segments in /proc/kcore carry physical addresses.  Its reads
+ * go through a buffer of the open file, so each process needs one of its own.
+ */
 bool phys_read(uint64_t gpa, void *to, size_t len)
 {
 	static Elf64_Phdr ph[64];
 	static int fd = -1, nr;
+	static pid_t opener;
 	Elf64_Ehdr eh;
 	int i;
 
-	if (fd < 0) {
+	if (opener != getpid()) {
+		opener = getpid();
+		if (fd >= 0)
+			close(fd);
 		fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || pread(fd, &eh, sizeof(eh), 0) != sizeof(eh))
 			return false;

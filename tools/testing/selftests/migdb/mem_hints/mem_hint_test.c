@@ -19,14 +19,17 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/dm-ioctl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>
@@ -934,6 +937,126 @@ T(privileges)
 	EXPECT_EQ(call(TRANSLATE, &t), -EFAULT);
 }
 
+/* ---- logical volumes ------------------------------------------------------ */
+
+static int dm(int ctl, unsigned long cmd, const char *target, const char *params,
+	      uint64_t sectors, uint64_t *dev_nr)
+{
+	struct {
+		struct dm_ioctl io;
+		struct dm_target_spec spec;
+		char params[64];
+	} d = {
+		.io = {
+			.version = { DM_VERSION_MAJOR, 0, 0 },
+			.data_size = sizeof(d),
+			.data_start = sizeof(d.io),
+			.name = "hints",
+		},
+	};
+
+	if (target) {
+		d.io.target_count = 1;
+		d.spec.length = sectors;
+		strcpy(d.spec.target_type, target);
+		strcpy(d.params, params);
+	}
+	if (ioctl(ctl, cmd, &d))
+		return -errno;
+	if (dev_nr)
+		*dev_nr = d.io.dev;
+	return 0;
+}
+
+#define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
+#define DM_SECTORS	8192	/* of vdd, from sector 2048 on: a file system */
+
+/* One linear volume, on which all of a file's blocks move by its start. */
+T(volume)
+{
+	struct mem_hint_segment seg = {
+		.nr_sectors = DM_SECTORS, .target = 2048, .nr_stripes = 1,
+	}, bad;
+	struct mem_hint_segments a = { .nr = 1, .segments_uptr = (uintptr_t)&seg };
+	int ctl, fd, c, vdd = open_direct("/dev/vdd");
+	char *p = locked_pages(8), *disk = locked_pages(1);
+	uint64_t nr = 0, e;
+	struct stat st;
+
+	mkdir("/dev/mapper", 0700);
+	mknod("/dev/mapper/control", S_IFCHR | 0600, makedev(10, MAPPER_CTRL_MINOR));
+	ctl = open("/dev/mapper/control", O_RDWR);
+	ASSERT_GE(ctl, 0);
+	ASSERT_EQ(dm(ctl, DM_DEV_CREATE, NULL, NULL, 0, &nr), 0);
+	ASSERT_EQ(dm(ctl, DM_TABLE_LOAD, "linear", "/dev/vdd 2048", DM_SECTORS, NULL), 0);
+	ASSERT_EQ(dm(ctl, DM_DEV_SUSPEND, NULL, NULL, 0, NULL), 0);	/* resume */
+	mkdir("/dm", 0700);
+	mknod("/dev/hints", S_IFBLK | 0600, nr);
+	ASSERT_EQ(mount("/dev/hints", "/dm", "ext4", 0, NULL), 0);
+	fd = open("/dm/data", O_RDONLY);
+	ASSERT_EQ(pread(fd, p, 8 * PAGE, 0), 8 * PAGE);
+	ASSERT_EQ(stat("/dev/vdd", &st), 0);
+
+	a.major = major(nr);
+	a.minor = minor(nr);
+	seg.major = major(st.st_rdev);
+	seg.minor = minor(st.st_rdev);
+	EXPECT_EQ(do_file(fd, NULL), -EOPNOTSUPP);
+
+	a.nr = MEM_HINT_MAX_SEGMENTS + 1;
+	EXPECT_EQ(call(SEGMENTS, &a), -E2BIG);
+	a.nr = 1;
+	a.segments_uptr = 8;
+	EXPECT_EQ(call(SEGMENTS, &a), -EFAULT);
+	a.segments_uptr = (uintptr_t)&bad;
+	bad = seg;
+	bad.nr_sectors++;
+	EXPECT_EQ(call(SEGMENTS, &a), -EINVAL);
+	bad = seg;
+	bad.target = 1 << 20;		/* beyond vdd */
+	EXPECT_EQ(call(SEGMENTS, &a), -EINVAL);
+	bad = seg;
+	bad.major = 4000;
+	EXPECT_EQ(call(SEGMENTS, &a), -ENODEV);
+	bad = seg;
+	bad.major = a.major;		/* on itself */
+	bad.minor = a.minor;
+	EXPECT_EQ(call(SEGMENTS, &a), -EOPNOTSUPP);
+	a.major = seg.major;		/* a disk needs no map */
+	a.minor = seg.minor;
+	EXPECT_EQ(call(SEGMENTS, &a), -EOPNOTSUPP);
+	a.major = 4000;
+	EXPECT_EQ(call(SEGMENTS, &a), -ENODEV);
+	a.major = major(nr);
+	a.minor = minor(nr);
+	EXPECT_EQ(do_file(fd, NULL), -EOPNOTSUPP);
+
+	a.segments_uptr = (uintptr_t)&seg;
+	ASSERT_EQ(call(SEGMENTS, &a), 0);
+	ASSERT_EQ(do_bind(fd, p, 8 * PAGE, 0), 0);
+	c = start(0);
+	ASSERT_GE(c, 0);
+	EXPECT_EQ(snapshot("frames"), 8);
+	EXPECT_TRUE(entry_is(p + 3 * PAGE, disk_id("vdd"), 256 + file_block(fd, 3 * PAGE)));
+	e = table_entry(frame_of(p + 3 * PAGE));
+	ASSERT_EQ(pread(vdd, disk, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE), PAGE);
+	EXPECT_EQ(memcmp(disk, p + 3 * PAGE, PAGE), 0);
+	EXPECT_TRUE(complete(c));
+	/* Without its map, nothing. */
+	a.nr = 0;
+	ASSERT_EQ(call(SEGMENTS, &a), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 0);
+	EXPECT_EQ(snapshot("skipped_disk"), 8);
+	/* The file is kept open; forgotten, the file system can go. */
+	close(fd);
+	EXPECT_EQ(umount("/dm"), -1);
+	EXPECT_EQ(errno, EBUSY);
+	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = 0 })), 0);
+	EXPECT_EQ(umount("/dm"), 0);
+	EXPECT_EQ(dm(ctl, DM_DEV_REMOVE, NULL, NULL, 0, NULL), 0);
+}
+
 /* ---- nothing makes a start hang ------------------------------------------- */
 
 static int uffd_missing(void *addr, size_t len)
@@ -985,11 +1108,13 @@ T(stuck_writer)
 	char *p = locked_pages(4), *q = data_pages(self->data, 4, 0);
 	pthread_t thread;
 	uint64_t begin;
+	int uffd;
 
 	ASSERT_GE(fd, 0);
 	stuck_file = fd;
 	stuck_from = anon(1);
-	ASSERT_GE(uffd_missing(stuck_from, PAGE), 0);
+	uffd = uffd_missing(stuck_from, PAGE);
+	ASSERT_GE(uffd, 0);
 	ASSERT_EQ(do_bind(fd, p, 4 * PAGE, 0), 0);
 	ASSERT_EQ(do_bind(self->data, q, 4 * PAGE, 0), 0);
 	ASSERT_EQ(pthread_create(&thread, NULL, stuck_write, NULL), 0);
@@ -999,6 +1124,8 @@ T(stuck_writer)
 	EXPECT_LT(now_ms() - begin, GENEROUS_MS);
 	EXPECT_EQ(snapshot("skipped_dirty"), 4);
 	EXPECT_EQ(snapshot("frames"), 4);
+	close(uffd);	/* the page is there now, the lock is let go */
+	pthread_join(thread, NULL);
 	unlink("/mnt/stuck");
 }
 

@@ -82,7 +82,7 @@ make_initramfs() {
 	cp "$src/systemctl" "$root/bin/systemctl"
 	cp "$out"/tests/{table_test,channel_test,mem_hint_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
-	add_modules "$root" virtio_blk virtio_scsi sd_mod loop vsock vsock_loopback
+	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod vsock vsock_loopback
 	{
 		cat <<-'EOT'
 		#!/bin/busybox sh
@@ -120,6 +120,7 @@ make_initramfs() {
 }
 
 # vda: an MBR, a partition with ext4 at 1 MiB that ends at 16 MiB.
+# vdd: a file system of 4 MiB at 1 MiB, for a logical volume.
 make_disks() {
 	local d=$out/disks files=$out/files
 	rm -rf "$d" "$files"
@@ -133,6 +134,10 @@ make_disks() {
 	for n in b c d s n; do
 		head -c 8M /dev/urandom >"$d/$n"
 	done
+	head -c 1M /dev/urandom >"$files/data"
+	truncate -s 4M "$d/volume"
+	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/volume"
+	dd if="$d/volume" of="$d/d" bs=1M seek=1 conv=notrunc status=none
 }
 
 boot() {

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What must wait for the kernel's copy of a page, and what must win against it.
+ * The copy is held in a page fault of the destination's memory, so that each
+ * order is there every time, not once in a thousand runs.
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <pthread.h>
+#include <linux/userfaultfd.h>
+#include <sys/syscall.h>
+#include "test_util.h"
+
+#define PAGES	256
+#define SET	(PAGES - RIG_FIRST)
+#define HELD	100		/* the page whose copy is held */
+#define A_WHILE	200000		/* us; long for what does not wait */
+
+FIXTURE(order) {
+	struct rig r;
+	struct wire w;
+	int uffd;
+};
+
+/* Records at the destination, the copy of HELD begun and held, those after it due. */
+FIXTURE_SETUP(order)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct rig *r = &self->r;
+	struct pollfd p;
+
+	REQUIRE_DEVICE();
+	self->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (self->uffd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_API, &api));
+	ASSERT_OK(rig_init(r, PAGES));
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_EQ(SET, r->candidates);
+	ASSERT_OK(rig_hash(r, &self->w));
+	ASSERT_EQ(0, madvise(r->dst_ram + HELD * MDB_PAGE, MDB_PAGE, MADV_REMOVE));
+	reg.range.start = (uintptr_t)r->dst_ram + HELD * MDB_PAGE;
+	reg.range.len = MDB_PAGE;
+	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_OK(wire_push(&self->w, &r->dst));
+	p = (struct pollfd){ .fd = self->uffd, .events = POLLIN };
+	ASSERT_EQ(1, poll(&p, 1, 20000)) TH_LOG("page %d is not being written", HELD);
+	ASSERT_EQ(MIGDB_CLAIM_BUSY, mdb_claim_of(&r->dst, HELD));
+	ASSERT_EQ(MIGDB_CLAIM_TODO, mdb_claim_of(&r->dst, PAGES - 1));
+}
+
+FIXTURE_TEARDOWN(order)
+{
+	if (self->uffd >= 0)
+		close(self->uffd);	/* lets a held copy go */
+	wire_free(&self->w);
+	if (self->r.nr_pages)
+		rig_exit(&self->r);
+}
+
+/* The held copy goes on. */
+static int release(struct rig *r, int uffd)
+{
+	struct uffdio_zeropage zero = {
+		.range = { (uintptr_t)r->dst_ram + HELD * MDB_PAGE, MDB_PAGE },
+	};
+
+	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+}
+
+static bool built(struct rig *r, u64 pages)
+{
+	u64 end = clock_ms() + 20000;
+
+	while (stats_of(&r->dst).out_built < pages && clock_ms() < end)
+		usleep(2000);
+	return stats_of(&r->dst).out_built == pages;
+}
+
+/* A call from another thread, and whether it has returned. */
+struct call {
+	pthread_t thread;
+	struct rig *r;
+	struct wire w;
+	int (*fn)(struct call *c);
+	int rc, returned;
+};
+
+static void *call_thread(void *arg)
+{
+	struct call *c = arg;
+
+	c->rc = c->fn(c);
+	__atomic_store_n(&c->returned, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static bool call_returned(struct call *c)
+{
+	return __atomic_load_n(&c->returned, __ATOMIC_ACQUIRE);
+}
+
+static int claim_held(struct call *c)
+{
+	return mdb_claim(&c->r->dst, HELD, 1);
+}
+
+static int push_frames(struct call *c)
+{
+	return wire_push(&c->w, &c->r->dst);
+}
+
+static int invalidate_held(struct call *c)
+{
+	return mdb_invalidate(&c->r->dst, HELD, 1);
+}
+
+/* MIGDB_CLAIM returns when the kernel writes no more: what follows it stays. */
+TEST_F_TIMEOUT(order, claim_waits_for_the_copy, 60)
+{
+	struct rig *r = &self->r;
+	struct call c = { .r = r, .fn = claim_held };
+
+	ASSERT_EQ(0, pthread_create(&c.thread, NULL, call_thread, &c));
+	usleep(A_WHILE);
+	ASSERT_FALSE(call_returned(&c));
+	ASSERT_OK(release(r, self->uffd));
+	ASSERT_EQ(0, pthread_join(c.thread, NULL));
+	ASSERT_OK(c.rc);
+	memset(r->dst_ram + HELD * MDB_PAGE, 0x77, MDB_PAGE);
+	ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, HELD));
+	ASSERT_OK(rig_settle(r, 20000));
+	ASSERT_EQ(0x77, r->dst_ram[HELD * MDB_PAGE + 9]);
+	ASSERT_EQ(0x77, r->dst_ram[HELD * MDB_PAGE + MDB_PAGE - 1]);
+	rig_deliver(r, HELD);
+	FINISH();
+}
+
+/*
+ * So does a revoke, and each page that it names is the stream's: also the one
+ * that the worker has already found wanted when the revoke gets its turn.
+ */
+TEST_F_TIMEOUT(order, revoke_waits_for_the_copy, 60)
+{
+	struct rig *r = &self->r;
+	struct call c = { .r = r, .fn = push_frames };
+	struct migdb_drain drain;
+	u64 page, missing;
+
+	for (page = HELD; page < PAGES; page++)
+		ASSERT_OK(rig_dirty(r, page));
+	ASSERT_OK(wire_pull(&c.w, &r->src));
+	ASSERT_LT(0, c.w.bytes);
+	ASSERT_EQ(0, pthread_create(&c.thread, NULL, call_thread, &c));
+	usleep(A_WHILE);
+	ASSERT_FALSE(call_returned(&c));
+	ASSERT_OK(release(r, self->uffd));
+	ASSERT_EQ(0, pthread_join(c.thread, NULL));
+	ASSERT_OK(c.rc);
+	for (page = HELD; page < PAGES; page++)
+		ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_of(&r->dst, page))
+			TH_LOG("page %llu", (unsigned long long)page);
+	ASSERT_OK(rig_settle(r, 20000));
+	ASSERT_OK(mdb_seal(&r->src, NULL, NULL));
+	ASSERT_OK(rig_pump(r));
+	ASSERT_OK(mdb_drain(&r->dst, 1000000000, &drain));
+	/* none of them has been sent yet: all are missed */
+	ASSERT_EQ(-EUCLEAN, mdb_complete(&r->dst, &missing));
+	ASSERT_EQ(PAGES - HELD, missing);
+	for (page = HELD; page < PAGES; page++)
+		rig_deliver(r, page);
+	ASSERT_OK(mdb_complete(&r->dst, &missing));
+	wire_free(&c.w);
+}
+
+/* And MIGDB_INVALIDATE: what was discarded is not written afterwards. */
+TEST_F_TIMEOUT(order, invalidate_waits_for_the_copy, 60)
+{
+	struct rig *r = &self->r;
+	struct call c = { .r = r, .fn = invalidate_held };
+
+	ASSERT_EQ(0, pthread_create(&c.thread, NULL, call_thread, &c));
+	usleep(A_WHILE);
+	ASSERT_FALSE(call_returned(&c));
+	ASSERT_OK(release(r, self->uffd));
+	ASSERT_EQ(0, pthread_join(c.thread, NULL));
+	ASSERT_OK(c.rc);
+	memset(r->dst_ram + HELD * MDB_PAGE, 0, MDB_PAGE);
+	ASSERT_OK(rig_settle(r, 20000));
+	ASSERT_EQ(0, r->dst_ram[HELD * MDB_PAGE]);
+	ASSERT_EQ(SET - 1, stats_of(&r->src).out_built);
+	FINISH();
+}
+
+/* Read, and wanted when it was read; the stream comes before its copy: it stays. */
+TEST_F_TIMEOUT(order, stream_before_the_copy, 60)
+{
+	struct rig *r = &self->r;
+	u64 page;
+
+	for (page = HELD + 1; page < PAGES; page++) {
+		mdb_claim_byte(&r->dst, page);
+		memset(r->dst_ram + page * MDB_PAGE, 0x77, MDB_PAGE);
+	}
+	ASSERT_OK(release(r, self->uffd));
+	ASSERT_TRUE(built(r, HELD + 1 - RIG_FIRST));
+	ASSERT_OK(mdb_drain(&r->dst, 1000000000, &(struct migdb_drain){}));
+	for (page = HELD + 1; page < PAGES; page++) {
+		ASSERT_EQ(0x77, r->dst_ram[page * MDB_PAGE + 11])
+			TH_LOG("page %llu was built", (unsigned long long)page);
+		ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, page));
+	}
+	ASSERT_EQ(HELD + 1 - RIG_FIRST, stats_of(&r->dst).out_built);
+}
+
+/* A VMM that does not wait for BUSY: the page is its own, and nobody calls it built. */
+TEST_F_TIMEOUT(order, stream_during_the_copy, 60)
+{
+	struct rig *r = &self->r;
+	u8 *claims = r->dst.map;
+
+	__atomic_store_n(&claims[HELD], MIGDB_CLAIM_SENT, __ATOMIC_RELEASE);
+	ASSERT_OK(release(r, self->uffd));
+	ASSERT_TRUE(built(r, SET - 1));
+	ASSERT_OK(mdb_drain(&r->dst, 1000000000, &(struct migdb_drain){}));
+	ASSERT_EQ(SET - 1, stats_of(&r->dst).out_built);
+	ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, HELD));
+	ASSERT_OK(rig_pump(r));
+	ASSERT_EQ(1, stats_of(&r->src).out_unconfirmed);
+}
+
+TEST_HARNESS_MAIN
