@@ -25,6 +25,24 @@ scene_why() {
 	! vm_died db a || say "the guest has ended before any move"
 }
 
+# Or they hang while they boot, when the machine is busy: the processor spins in
+# the delivery of one page fault.  A second hang is no accident.
+scene_boot() {
+	local again
+	for again in once twice; do
+		vm_start db a "$@"
+		if vm_wait_db db; then
+			return
+		fi
+		vm_console db a >&2
+		vm_hmp db a "info registers -a" | grep -E "^CPU|RIP|CR2" >&2 || true
+		[ $again = once ] || { scene_why; break; }
+		say "the database VM has not come up: it is started once more"
+		vm_quit db a
+	done
+	die "the database VM does not come up"
+}
+
 scene_up() {
 	local variant=$2 disks payload=() h qemu=()
 	SCENE=$1
@@ -56,8 +74,7 @@ scene_up() {
 		done
 	fi
 	step "booting the database VM"
-	vm_start db a "${qemu[@]}"
-	vm_wait_db db || { vm_console db a >&2; scene_why; die "the database VM does not come up"; }
+	scene_boot "${qemu[@]}"
 	vm_ssh db test -e /sys/kernel/mm/hints/root_gpa || { scene_why; die "mem_hints is not loaded in the guest"; }
 }
 

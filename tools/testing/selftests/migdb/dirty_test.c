@@ -520,11 +520,38 @@ TEST_F(dirty, unlogged_slot)
 	ASSERT_OK(mdb_armed(&g->r.src, 0, PAGES));
 }
 
-/* Memory that the guest writes to and the session was not told of. */
+/* All that the VMM has left after an abort: its own logs, the bitmap, the queue. */
+static int what_is_left(struct guest *g, u64 *sent)
+{
+	struct migdb_run runs[64];
+	u64 page, i, left;
+	u32 nr, k;
+	int rc;
+
+	vm_ring_reap(&g->vm, sent);
+	vm_dma_collect(&g->vm, sent);
+	for (page = 0; page < g->r.src.nr_pages; page++)
+		if (mdb_bit(&g->r.src, page))
+			sent[page / 64] |= 1ULL << (page % 64);
+	do {
+		rc = mdb_dequeue(&g->r.src, runs, 64, ~0ULL, &nr, &left);
+		for (k = 0; !rc && k < nr; k++)
+			for (i = runs[k].first; i < runs[k].first + runs[k].count; i++)
+				sent[i / 64] |= 1ULL << (i % 64);
+	} while (!rc && nr);
+	return rc;
+}
+
+/*
+ * Memory that the guest writes to and the session was not told of.  The VMM sends
+ * it like any other: its entries must still be in the ring.
+ */
 TEST_F_TIMEOUT(dirty, uncovered_memory, 60)
 {
 	struct guest *g = &self->g;
+	u64 page, changed = 0;
 	int rc = 0, i;
+	u8 *before;
 
 	ASSERT_OK(guest_init(g, 1, 4096, 13));
 	ASSERT_OK(idle_source(g, &g->r.src));
@@ -532,6 +559,9 @@ TEST_F_TIMEOUT(dirty, uncovered_memory, 60)
 	ASSERT_OK(mdb_bind_kvm(&g->r.src, g->vm.fd));
 	ASSERT_OK(mdb_start(&g->r.src, MIGDB_ROLE_SOURCE, g->r.uuid, "x"));
 	vm_log(&g->vm, true);
+	before = malloc(MEM);
+	ASSERT_NE(NULL, before);
+	memcpy(before, g->vm.ram, MEM);
 	ASSERT_OK(rig_snapshot(&(struct rig){ .src = g->r.src, .nr_pages = PAGES / 2 }));
 	vm_resume(&g->vm);
 	for (i = 0; i < 100 && !rc; i++) {
@@ -540,6 +570,61 @@ TEST_F_TIMEOUT(dirty, uncovered_memory, 60)
 	}
 	ASSERT_EQ(-ECANCELED, rc);
 	ASSERT_EQ(MIGDB_REASON_UNCOVERED, stats_of(&g->r.src).out_reason);
+	vm_pause(&g->vm);
+	ASSERT_OK(what_is_left(g, g->todo));
+	for (page = 0; page < PAGES; page++) {
+		if (!memcmp(before + page * MDB_PAGE, g->vm.ram + page * MDB_PAGE, MDB_PAGE))
+			continue;
+		changed += page >= PAGES / 2;
+		ASSERT_TRUE(g->todo[page / 64] >> (page % 64) & 1)
+			TH_LOG("page %llu was written to and is in no log", (unsigned long long)page);
+	}
+	TH_LOG("%llu pages changed that the session was not told of", (unsigned long long)changed);
+	ASSERT_LT(0, changed);
+	free(before);
+}
+
+/* The only slot, taken out and put back: the same number, maybe other memory. */
+static int change_slot(struct guest *g)
+{
+	struct kvm_userspace_memory_region slot = {
+		.flags = KVM_MEM_LOG_DIRTY_PAGES, .userspace_addr = (u64)(uintptr_t)g->vm.ram,
+	};
+
+	if (ioctl(g->vm.fd, KVM_SET_USER_MEMORY_REGION, &slot))
+		return -errno;
+	slot.memory_size = MEM;
+	return ioctl(g->vm.fd, KVM_SET_USER_MEMORY_REGION, &slot) ? -errno : 0;
+}
+
+/* Slots may change while the rings are empty; entries from before are not guessed at. */
+TEST_F_TIMEOUT(dirty, changed_slots, 60)
+{
+	struct guest *g = &self->g;
+	u64 harvested, bad;
+
+	ASSERT_OK(guest_init(g, 1, 4096, 20));
+	vm_resume(&g->vm);
+	ASSERT_OK(guest_track(g));
+	ASSERT_OK(guest_rounds(g, 5));
+	vm_pause(&g->vm);
+	ASSERT_OK(mdb_harvest(&g->r.src, NULL, NULL));
+	ASSERT_OK(change_slot(g));
+	ASSERT_OK(mdb_harvest(&g->r.src, &harvested, NULL));
+	ASSERT_EQ(0, harvested);
+	vm_resume(&g->vm);
+	ASSERT_OK(guest_rounds(g, 5));
+
+	usleep(50000);
+	vm_pause(&g->vm);
+	ASSERT_OK(change_slot(g));
+	ASSERT_EQ(-ECANCELED, mdb_harvest(&g->r.src, NULL, NULL));
+	ASSERT_EQ(MIGDB_REASON_UNCOVERED, stats_of(&g->r.src).out_reason);
+	ASSERT_OK(mdb_abort(&g->r.dst, 0));
+	ASSERT_OK(what_is_left(g, g->todo));
+	guest_copy(g, ~0ULL);
+	ASSERT_OK(mdb_complete(&g->r.dst, NULL));
+	ASSERT_OK(rig_compare(&g->r, &bad));
 }
 
 TEST_F(dirty, second_session_on_one_vm)
