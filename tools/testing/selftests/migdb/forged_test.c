@@ -136,6 +136,7 @@ TEST_F(forged, records_twice)
 	struct hdr *records = frame_of(&self->w, RECORDS);
 	struct rig *r = &self->r;
 	struct migdb_drain drain;
+	struct wire more = {};
 	u64 missing;
 	u32 pages;
 
@@ -149,6 +150,12 @@ TEST_F(forged, records_twice)
 	ASSERT_EQ(SET - pages, stats_of(&r->dst).out_built);
 	ASSERT_EQ(pages, count_claims(r, MIGDB_CLAIM_RETURNED));
 	ASSERT_EQ(pages, stats_of(&r->dst).out_by_reason[MIGDB_REASON_TWICE]);
+	/* without the source's end mark, no built page would count */
+	ASSERT_OK(mdb_seal(&r->src, NULL, NULL));
+	ASSERT_OK(wire_pull(&more, &r->src));
+	ASSERT_NE(NULL, frame_of(&more, FINISH_MARK));
+	ASSERT_OK(forge(self, frame_of(&more, FINISH_MARK), SESSION(self)));
+	wire_free(&more);
 	ASSERT_OK(mdb_drain(&r->dst, 1000000000, &drain));
 	ASSERT_EQ(-EUCLEAN, mdb_complete(&r->dst, &missing));
 	ASSERT_EQ(pages, missing);
