@@ -3,7 +3,8 @@
 #
 # The QEMU that runs the nested guests: Debian's QEMU 10 source, x86_64 only,
 # in two variants: "plain" (the baseline) and "migdb" (our series applied).  The
-# plain one also emulates the hosts.
+# plain one also emulates the hosts; tools/lab/qemu/ mends its emulation of AMD's
+# virtualisation, which hosts and guests died of now and then.
 #
 # qemu_ready [plain|migdb]   builds what is missing, then sets
 #   QEMU_PAYLOAD  directory for `lab up --payload`: qemu/ inside it has the
@@ -105,9 +106,25 @@ qemu_series() {
 	find "$TOP/patches/qemu" -maxdepth 1 -name '*.patch' 2>/dev/null | sort
 }
 
-# Key of the plain build: version and features.
+qemu_fixes() {
+	find "$TOP/tools/lab/qemu" -maxdepth 1 -name '*.patch' | sort
+}
+
+# qemu_apply TREE LOG: patches named on standard input.
+qemu_apply() {
+	local f
+	while read -r f; do
+		patch -d "$1" -p1 --no-backup-if-mismatch -F0 <"$f" >>"$2" 2>&1 ||
+			{ tail -20 "$2" >&2; die "$(basename "$f") does not apply to QEMU"; }
+	done
+}
+
+# Key of the plain build: version, features and fixes.
 qemu_plain_key() {
-	printf '%s\n' "$1" "${QEMU_FEATURES[@]}" | sha256sum | cut -c1-16
+	{
+		printf '%s\n' "$1" "${QEMU_FEATURES[@]}"
+		qemu_fixes | xargs -r cat
+	} | sha256sum | cut -c1-16
 }
 
 # Key of the patched build: the above, the series and our uapi headers.
@@ -164,26 +181,24 @@ qemu_build_plain() {
 	mkdir -p "$base"
 	cp -a --reflink=auto "$src" "$base/tree"
 	step "QEMU ${src##*/source-}: building (about 3 minutes on two idle cores; log: $base/build.log)"
+	qemu_fixes | qemu_apply "$base/tree" "$base/build.log"
 	mkdir "$base/tree/build"
 	(cd "$base/tree/build" && ../configure "${QEMU_FEATURES[@]}" && nice ninja qemu-system-x86_64) \
-		>"$base/build.log" 2>&1 ||
+		>>"$base/build.log" 2>&1 ||
 		{ tail -30 "$base/build.log" >&2; die "QEMU did not build (log: $base/build.log)"; }
 	qemu_pack "$base/tree" "$base/payload"
 	touch "$base/.complete"
 }
 
 qemu_build_migdb() {
-	local base=$1 dir=$2 f
+	local base=$1 dir=$2
 	[ -e "$dir/.complete" ] && return 0
 	need_space "$CACHE" 4000
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	step "QEMU with our series ($(qemu_series | wc -l) patches; log: $dir/build.log)"
 	cp -a --reflink=auto "$base/tree" "$dir/tree"
-	qemu_series | while read -r f; do
-		patch -d "$dir/tree" -p1 --no-backup-if-mismatch -F0 <"$f" >>"$dir/build.log" 2>&1 ||
-			{ tail -20 "$dir/build.log" >&2; die "$(basename "$f") does not apply to QEMU"; }
-	done
+	qemu_series | qemu_apply "$dir/tree" "$dir/build.log"
 	if [ -e "$TOP/include/uapi/linux/migdb.h" ]; then
 		install -D -m 644 "$TOP/include/uapi/linux/migdb.h" "$dir/tree/linux-headers/linux/migdb.h"
 	fi
