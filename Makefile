@@ -12,6 +12,7 @@ help:
 	@echo '  make demo            move a MariaDB VM between two emulated hosts: table and verdict'
 	@echo '  make check           every test there is; the last line counts them'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
+	@echo '  make bench-guest     what hints cost a database in the guest'
 	@echo
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'
@@ -73,8 +74,11 @@ demo:
 bench:
 	@tools/lab/bench
 
+bench-guest:
+	@tools/lab/bench-guest
+
 clean:
 	@tools/build/clean
 
-.PHONY: help modules sparse checkpatch tools install kunit usertest kernel overlay \
+.PHONY: bench-guest help modules sparse checkpatch tools install kunit usertest kernel overlay \
 	overlay-remove check demo bench clean
