@@ -3,13 +3,14 @@
 #
 # The database VM moves with migdb while something goes wrong: the link is cut and
 # comes back, or stays away until the operator gives up; the destination's storage
-# fails, or hangs.  Nothing is lost, and the oracle is on.
+# fails, or hangs; its operator switches migdb off.  Nothing is lost, and the oracle
+# is on.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../lib/lab-lib.sh"
 . "$TOP/tools/lab/lib/scene.sh"
 
-plan 26
+plan 31
 dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
@@ -98,4 +99,19 @@ in_mid_move a hangs >&2 &
 moved migdb-ro b a
 wait $! || true
 check "storage hangs: pages were built" test "$(field migdb-ro '.pages_built > 1000')" = true
+
+switch_off() {
+	on b 'echo 0 >/sys/kernel/migdb/enabled'
+}
+
+vm_start db b --incoming
+in_mid_move b switch_off >&2 &
+switch=$!
+check "switched off in mid-move: moves all the same" vm_migrate db a b "$dir/off" --cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000
+wait $switch || true
+check "as an ordinary move that says why" jq -e '.source["x-migdb"] | .state == "ordinary" and (.reason | test("disabled"))' "$dir/off"
+check "and all memory is the same" vm_oracle db a b "$dir/off.cmp" "${masks[@]}"
+vm_cont db b
+check "and the database answers" vm_wait_db db 60
+check "and no session is left on either side" wait_for 30 eval 'sessions_left a && sessions_left b'
 finish
