@@ -237,20 +237,21 @@ static void put_aside(const struct mhint_note *note)
 static void drain_cpu(struct mhint_ring *ring)
 {
 	struct mhint_buf *full;
-	u32 i;
+	u32 nr, i;
 
 	raw_spin_lock_irq(&ring->lock);
 	full = ring->active;
-	if (full->nr)
+	nr = full->nr;
+	if (nr)
 		ring->active = full == &ring->bufs[0] ? &ring->bufs[1] :
 							&ring->bufs[0];
 	raw_spin_unlock_irq(&ring->lock);
-	if (!full->nr)
+	if (!nr)	/* not swapped: it is being appended to */
 		return;
 
 	/* Every disk that these notes name has its slot by now. */
 	mhint_disks_resolve();
-	for (i = 0; i < full->nr; i++) {
+	for (i = 0; i < nr; i++) {
 		if (frozen)
 			put_aside(&full->notes[i]);
 		else
