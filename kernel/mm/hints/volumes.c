@@ -168,6 +168,11 @@ static int fill_segs(struct mhint_volume *v, const struct mem_hint_segment *in)
 	u32 i;
 
 	for (i = 0; i < v->nr && !err; i++) {
+		if (in[i].major >= 1U << (32 - MINORBITS) ||
+		    in[i].minor >= 1U << MINORBITS) {
+			err = -ENODEV;
+			break;
+		}
 		err = open_below(&b, MKDEV(in[i].major, in[i].minor));
 		if (err)
 			break;

@@ -1019,6 +1019,9 @@ T(volume)
 	bad.major = 4000;
 	EXPECT_EQ(call(SEGMENTS, &a), -ENODEV);
 	bad = seg;
+	bad.minor |= 1 << 20;		/* not the minor of another device */
+	EXPECT_EQ(call(SEGMENTS, &a), -ENODEV);
+	bad = seg;
 	bad.major = a.major;		/* on itself */
 	bad.minor = a.minor;
 	EXPECT_EQ(call(SEGMENTS, &a), -EOPNOTSUPP);
