@@ -71,23 +71,19 @@ static int __init mhint_init(void)
 	err = mhint_policy_init();
 	if (err)
 		goto err_channel;
+	/* From here on programs may call in; they hold a reference. */
+	err = mhint_kfunc_init();
+	if (err)
+		goto err_channel;
+	/* Last: who has it open already must not see it fail. */
 	err = mhint_device_init();
 	if (err)
 		goto err_channel;
-	/* Last: from here on programs may call in. */
-	err = mhint_kfunc_init();
-	if (err)
-		goto err_device;
 	mem_hints_register(&entry);
 	if (allow_local)
 		pr_warn("allow_local is set: any process of this guest can use the channel\n");
 	return 0;
 
-err_device:
-	mhint_device_exit();
-	/* A process may have been faster than the rest. */
-	mhint_processes_exit();
-	mhint_volumes_exit();
 err_channel:
 	mhint_channel_stop();
 err_sysfs:
