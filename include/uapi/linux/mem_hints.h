@@ -667,9 +667,11 @@ struct mem_hint_unpool {
  * classes that were agreed to.  To keep a page while a migration is under way,
  * write to it: BACKED, and moving it, work for the next one only.  Only private
  * anonymous memory, and of this only pages that no other process shares when a
- * migration starts.  Unmapping or moving pages of a discardable range takes the
- * class back for these pages, and for all of the range where the process has as
- * many ranges as it may have.
+ * migration starts; a child that is forked while one is under way shares them as
+ * they are, so use MADV_DONTFORK for a range whose content a child may need, and
+ * do not make it mergeable.  Unmapping or moving pages of a discardable range
+ * takes the class back for these pages, and for all of the range where the
+ * process has as many ranges as it may have; UFFDIO_MOVE does not.
  *
  * ENOMEM: some of the range is not mapped (not for BACKED).  EOPNOTSUPP:
  * another class, or another kind of memory.

@@ -14,6 +14,7 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include "internal.h"
 #include "process.h"
@@ -24,6 +25,10 @@ static DEFINE_HASHTABLE(by_mm, 8);
 static u32 nr_processes;
 static atomic_t nr_spans = ATOMIC_INIT(0);
 static atomic_t nr_pools = ATOMIC_INIT(0);
+/* Notifiers whose memory is not freed yet, by a callback of ours. */
+static atomic_t nr_notifiers = ATOMIC_INIT(0);
+/* Of processes that are gone; under list_lock. */
+static LIST_HEAD(held_shared);
 
 static struct mmu_notifier *process_alloc(struct mm_struct *mm)
 {
@@ -37,12 +42,15 @@ static struct mmu_notifier *process_alloc(struct mm_struct *mm)
 	spin_lock_init(&p->spin);
 	xa_init_flags(&p->files, XA_FLAGS_ALLOC | XA_FLAGS_ACCOUNT);
 	p->binds.moving = true;
+	atomic_inc(&nr_notifiers);
 	return &p->mn;
 }
 
 static void process_free(struct mmu_notifier *mn)
 {
 	kfree(container_of(mn, struct mhint_process, mn));
+	if (atomic_dec_and_test(&nr_notifiers))
+		wake_up_var(&nr_notifiers);
 }
 
 /* Let go of pages; @held is empty afterwards. */
@@ -58,6 +66,30 @@ void mhint_held_free(struct list_head *held)
 		free_page((unsigned long)h);
 		cond_resched();
 	}
+}
+
+/*
+ * Of a process that goes: pages that a child has too, since a fork, stay held
+ * until the migration is over.  @held is empty afterwards.
+ */
+static void held_orphan(struct list_head *held)
+{
+	struct mhint_held *h, *next;
+	u32 i, kept;
+
+	list_for_each_entry_safe(h, next, held, list) {
+		for (i = 0, kept = 0; i < h->nr; i++) {
+			if (mhint_page_exclusive(h->pages[i]))
+				put_page(h->pages[i]);
+			else
+				h->pages[kept++] = h->pages[i];
+		}
+		h->nr = kept;
+		cond_resched();
+	}
+	spin_lock(&list_lock);
+	list_splice_tail_init(held, &held_shared);
+	spin_unlock(&list_lock);
 }
 
 static void drop_spans(struct mhint_process *p, struct mhint_spans *s)
@@ -91,7 +123,7 @@ static void process_drop(struct mhint_process *p)
 	}
 	list_splice_init(&p->held, &held);
 	spin_unlock(&p->spin);
-	mhint_held_free(&held);
+	held_orphan(&held);
 	mhint_files_drop(p);
 	mmu_notifier_put(&p->mn);
 }
@@ -249,6 +281,7 @@ void mhint_processes_unhold(void)
 		list_splice_tail_init(&p->held, &held);
 		spin_unlock(&p->spin);
 	}
+	list_splice_tail_init(&held_shared, &held);
 	spin_unlock(&list_lock);
 	mhint_held_free(&held);
 }
@@ -318,6 +351,12 @@ void mhint_processes_exit(void)
 			break;
 		process_drop(p);
 	}
-	/* Callbacks of those that released themselves have returned. */
+	mhint_processes_unhold();
+	/*
+	 * Those that have released themselves may have asked for their callback only
+	 * now.  When the last has counted itself out it is about to return; that is
+	 * what the grace period is for.
+	 */
+	wait_var_event(&nr_notifiers, !atomic_read(&nr_notifiers));
 	mmu_notifier_synchronize();
 }

@@ -98,6 +98,7 @@ struct mhint_process *mhint_process_current(bool create);
 struct mhint_process *mhint_process_of(struct mm_struct *mm);
 struct mm_struct **mhint_process_mms(u32 *nr);
 void mhint_held_free(struct list_head *held);
+bool mhint_page_exclusive(struct page *page);	/* snapshot.c */
 int mhint_process_room(struct mhint_process *p, struct mhint_spans *s);
 void mhint_process_count_pools(int more);
 void mhint_processes_count(u32 *processes, u32 *files, u32 *pools);

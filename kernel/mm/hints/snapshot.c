@@ -20,7 +20,10 @@
  * - A reference is held until the migration is over.  Until then the frame is
  *   not given to anybody else, and KSM, which would let another process have
  *   it without a write, does not take pages with references that it does not
- *   know.  An exiting process lets go of them: nothing maps them any more then.
+ *   know.  An exiting process lets go of those that are still its alone: nothing
+ *   maps them any more then.
+ * - A child that is forked in between shares the pages, and what its parent said
+ *   of them.
  * - At the end all these entries are cleared before anything else is.
  */
 #define pr_fmt(fmt) "mem_hints: " fmt
@@ -153,7 +156,7 @@ static bool may_name(struct page *page)
 }
 
 /* Anonymous memory of one process.  A page mapped as a huge one says it once. */
-static bool may_discard(struct page *page)
+bool mhint_page_exclusive(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
@@ -302,8 +305,25 @@ static bool walk_empty(struct walk *w, u64 addr, u64 end, u64 limit)
 
 		if (page && may_name(page) && !note(w, page, 0))
 			return false;
+		if (!step(w))
+			return false;
 	}
 	return true;
+}
+
+/*
+ * Is @addr still discardable?  Asked after the page there was found: what moves a
+ * page to an address cuts the address out of the set first, so a page that was
+ * moved in is not taken for the one that the process spoke of.
+ */
+static bool still_discardable(struct mhint_process *p, u64 addr)
+{
+	bool ret;
+
+	spin_lock(&p->spin);
+	ret = mhint_spans_at(&p->discard, addr);
+	spin_unlock(&p->spin);
+	return ret;
 }
 
 static bool walk_discard(struct walk *w, u64 addr, u64 end)
@@ -311,12 +331,14 @@ static bool walk_discard(struct walk *w, u64 addr, u64 end)
 	const u64 entry = mhint_entry(MEM_HINT_DISK_MASK,	/* none */
 				      MEM_HINT_CLASS_DISCARDABLE, 0);
 
+	put_pages(w);	/* found for something else */
 	for (; addr < end; addr += MEM_HINT_FRAME_SIZE) {
 		struct page *page = page_at(w, addr, end);
 
 		if (!page) {
 			skip(w, MHINT_SKIP_ABSENT, 1);
-		} else if (!may_discard(page) || !hold(w, page)) {
+		} else if (!still_discardable(w->p, addr) ||
+			   !mhint_page_exclusive(page) || !hold(w, page)) {
 			skip(w, MHINT_SKIP_MEMORY, 1);
 		} else {
 			w->nr_discard++;
