@@ -313,9 +313,10 @@ struct migdb_batch {
 
 static void migdb_batch_add(struct migdb_batch *b, u64 gfn, u64 where, u64 tag)
 {
-	struct migdb_wire_run *run = &b->runs[b->nr_runs - 1];
+	struct migdb_wire_run *run;
 
 	if (b->nr_runs && gfn == b->last_gfn + 1 && where == b->last_where + 1) {
+		run = &b->runs[b->nr_runs - 1];
 		le32_add_cpu(&run->nr_pages, 1);
 	} else {
 		run = &b->runs[b->nr_runs++];
