@@ -10,7 +10,7 @@
 . "$(dirname "$0")/../lib/lab-lib.sh"
 . "$TOP/tools/lab/lib/scene.sh"
 
-plan 31
+plan 32
 dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
@@ -109,7 +109,8 @@ in_mid_move b switch_off >&2 &
 switch=$!
 check "switched off in mid-move: moves all the same" vm_migrate db a b "$dir/off" --cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000
 wait $switch || true
-check "as an ordinary move that says why" jq -e '.source["x-migdb"] | .state == "ordinary" and (.reason | test("disabled"))' "$dir/off"
+check "the destination says why" jq -e '.destination["x-migdb"] | .state == "ordinary" and .reason == "disabled by the operator"' "$dir/off"
+check "and what was not built was returned" jq -e '.source["x-migdb"] | .["recorded-pages"] == .["built-pages"] + .["revoked-pages"] + .["returned-pages"]' "$dir/off"
 check "and all memory is the same" vm_oracle db a b "$dir/off.cmp" "${masks[@]}"
 vm_cont db b
 check "and the database answers" vm_wait_db db 60
