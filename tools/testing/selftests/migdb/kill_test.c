@@ -12,6 +12,7 @@
 
 /* Half of what one pair of VMMs would leave behind. */
 #define TOLERATED_KIB	(40 << 10)
+#define HEIR_TOLERATED_KIB	(16 << 10)	/* the owner's memory and disk are more */
 
 #define PAGES	4096
 #define SET	(PAGES - RIG_FIRST)
@@ -282,7 +283,7 @@ TEST_F_TIMEOUT(kill, order_of_closing, 60)
 TEST_F_TIMEOUT(kill, owner_dies_heir_lives, 60)
 {
 	s64 before = settled_meminfo("MemAvailable"), after;
-	int p[2], heir[2], rc = 0;
+	int p[2], heir[2], rc = 0, i;
 	pid_t pid, child = 0;
 	char c = 0;
 
@@ -319,8 +320,12 @@ TEST_F_TIMEOUT(kill, owner_dies_heir_lives, 60)
 	close(heir[0]);
 	close(heir[1]);		/* the heir reads EOF and ends */
 	ASSERT_EQ(0, sessions_left(10000));
-	after = settled_meminfo("MemAvailable");
-	ASSERT_LT(before - after, 16 << 10);
+	for (i = 0; i < 10; i++) {	/* as above */
+		after = settled_meminfo("MemAvailable");
+		if (before - after < HEIR_TOLERATED_KIB)
+			break;
+	}
+	ASSERT_LT(before - after, HEIR_TOLERATED_KIB);
 }
 
 /* Unload is refused while there is a session, and clean after it. */
