@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KUnit: the index by block, and what a note does to the entries of others. */
 #include <kunit/test.h>
-#include <linux/slab.h>
 
 #include "../entry.h"
 #include "../index.h"
 #include "../notes.h"
+#include "fake_pages.h"
 
 #define FRAMES		262144
 
@@ -14,44 +14,8 @@ struct fake {
 	struct mem_hint_root root;
 	struct mhint_index ix;
 	void **top[4];
-	int out;
-	int budget;
+	struct fake_pages pages;
 	u64 stale;
-};
-
-static void *fake_alloc(void *ctx, u64 *gpa)
-{
-	struct fake *f = ctx;
-	void *page;
-
-	if (f->budget <= 0)
-		return NULL;
-	page = kzalloc(MEM_HINT_FRAME_SIZE, GFP_KERNEL);
-	if (!page)
-		return NULL;
-	f->budget--;
-	f->out++;
-	*gpa = (unsigned long)page;
-	return page;
-}
-
-static void fake_free(void *ctx, void *page, u64 gpa)
-{
-	struct fake *f = ctx;
-
-	f->out--;
-	kfree(page);
-}
-
-static void *fake_at(void *ctx, u64 gpa)
-{
-	return (void *)(unsigned long)gpa;
-}
-
-static const struct mhint_table_ops fake_ops = {
-	.alloc	= fake_alloc,
-	.free	= fake_free,
-	.at	= fake_at,
 };
 
 static struct fake *fake_index(struct kunit *test)
@@ -61,8 +25,8 @@ static struct fake *fake_index(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, f);
 	KUNIT_ASSERT_LE(test, mhint_index_top_slots(max), ARRAY_SIZE(f->top));
-	f->budget = 100000;
-	mhint_table_init(&f->t, &f->root, &fake_ops, f, 3);
+	f->pages.budget = 100000;
+	mhint_table_init(&f->t, &f->root, &fake_ops, &f->pages, 3);
 	mhint_table_limit(&f->t, 1ULL << 27, 100000);
 	mhint_index_init(&f->ix, &f->t, f->top, max);
 	return f;
@@ -72,7 +36,7 @@ static void drop(struct kunit *test, struct fake *f)
 {
 	mhint_index_clear(&f->ix);
 	mhint_table_clear(&f->t);
-	KUNIT_EXPECT_EQ(test, f->out, 0);
+	KUNIT_EXPECT_EQ(test, f->pages.out, 0);
 	KUNIT_EXPECT_EQ(test, f->ix.nr_bytes, 0);
 }
 
@@ -308,14 +272,14 @@ static void no_memory(struct kunit *test)
 	struct fake *f = fake_index(test);
 	u64 i;
 
-	f->budget = 4;		/* three levels and a leaf */
+	f->pages.budget = 4;		/* three levels and a leaf */
 	f->t.levels = 3;
 	for (i = 0; i < 10; i++)
 		rd(test, f, i, 1, i);
 	KUNIT_EXPECT_LE(test, f->ix.nr_pages, 1);
 	wr(test, f, 11, 1, 3);
 	KUNIT_EXPECT_TRUE(test, says(f, 11, 1, 3));
-	f->budget = 0;
+	f->pages.budget = 0;
 	for (i = 0; i < 400; i++)
 		rd(test, f, i, 1, 1000 + i);
 	KUNIT_EXPECT_TRUE(test, says(f, 399, 1, 1399));
@@ -329,7 +293,7 @@ static void far_frame(struct kunit *test)
 	u64 far = (1ULL << 32) + 5;
 
 	drop(test, f);
-	mhint_table_init(&f->t, &f->root, &fake_ops, f, 4);
+	mhint_table_init(&f->t, &f->root, &fake_ops, &f->pages, 4);
 	mhint_table_limit(&f->t, 1ULL << 36, 1000);
 	rd(test, f, 5, 1, 9);
 	rd(test, f, far, 1, 8);

@@ -1,52 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KUnit: entries and the radix that holds them. */
 #include <kunit/test.h>
-#include <linux/slab.h>
 
 #include "../entry.h"
 #include "../table.h"
+#include "fake_pages.h"
 
-/* Pages from the slab; their address is the gpa. */
 struct fake {
 	struct mhint_table t;
 	struct mem_hint_root root;
-	int out;
-	int budget;
-};
-
-static void *fake_alloc(void *ctx, u64 *gpa)
-{
-	struct fake *f = ctx;
-	void *page;
-
-	if (f->budget <= 0)
-		return NULL;
-	page = kzalloc(MEM_HINT_FRAME_SIZE, GFP_KERNEL);
-	if (!page)
-		return NULL;
-	f->budget--;
-	f->out++;
-	*gpa = (unsigned long)page;
-	return page;
-}
-
-static void fake_free(void *ctx, void *page, u64 gpa)
-{
-	struct fake *f = ctx;
-
-	f->out--;
-	kfree(page);
-}
-
-static void *fake_at(void *ctx, u64 gpa)
-{
-	return (void *)(unsigned long)gpa;
-}
-
-static const struct mhint_table_ops fake_ops = {
-	.alloc	= fake_alloc,
-	.free	= fake_free,
-	.at	= fake_at,
+	struct fake_pages pages;
 };
 
 static struct fake *fake_table(struct kunit *test, u32 levels, u64 frames)
@@ -54,8 +17,8 @@ static struct fake *fake_table(struct kunit *test, u32 levels, u64 frames)
 	struct fake *f = kunit_kzalloc(test, sizeof(*f), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, f);
-	f->budget = 1000;
-	mhint_table_init(&f->t, &f->root, &fake_ops, f, levels);
+	f->pages.budget = 1000;
+	mhint_table_init(&f->t, &f->root, &fake_ops, &f->pages, levels);
 	mhint_table_limit(&f->t, frames, 1000);
 	return f;
 }
@@ -135,9 +98,9 @@ static void set_get(struct kunit *test)
 					mhint_entry_stamp(mhint_entry(1, 0, i), 1));
 		KUNIT_EXPECT_EQ(test, mhint_table_get(&f->t, 3), 0);
 		KUNIT_EXPECT_EQ(test, f->t.nr_valid, in);
-		KUNIT_EXPECT_EQ(test, f->t.nr_pages, f->out);
+		KUNIT_EXPECT_EQ(test, f->t.nr_pages, f->pages.out);
 		mhint_table_clear(&f->t);
-		KUNIT_EXPECT_EQ(test, f->out, 0);
+		KUNIT_EXPECT_EQ(test, f->pages.out, 0);
 		KUNIT_EXPECT_EQ(test, f->root.table, 0);
 	}
 }
@@ -163,7 +126,7 @@ static void clear_needs_no_memory(struct kunit *test)
 	struct fake *f = fake_table(test, 3, 1 << 20);
 
 	KUNIT_EXPECT_EQ(test, 0, mhint_table_set(&f->t, 5, 0));
-	KUNIT_EXPECT_EQ(test, f->out, 0);
+	KUNIT_EXPECT_EQ(test, f->pages.out, 0);
 	KUNIT_EXPECT_EQ(test, 0, mhint_table_set(&f->t, 5, mhint_entry(0, 0, 1)));
 	KUNIT_EXPECT_EQ(test, 0, mhint_table_set(&f->t, 5, mhint_entry(0, 0, 2)));
 	KUNIT_EXPECT_EQ(test, f->t.nr_valid, 1);
@@ -186,11 +149,11 @@ static void bounded(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mhint_table_get(&f->t, 1024), 0);
 	mhint_table_limit(&f->t, 0, 5);
 	KUNIT_EXPECT_EQ(test, 0, mhint_table_set(&f->t, 1024, e));
-	f->budget = 0;
+	f->pages.budget = 0;
 	mhint_table_limit(&f->t, 0, 100);
 	KUNIT_EXPECT_EQ(test, -ENOMEM, mhint_table_set(&f->t, 2048, e));
 	mhint_table_clear(&f->t);
-	KUNIT_EXPECT_EQ(test, f->out, 0);
+	KUNIT_EXPECT_EQ(test, f->pages.out, 0);
 }
 
 static void limits_only_grow(struct kunit *test)
@@ -290,7 +253,7 @@ static void walk_leaves(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mhint_table_walk(&f->t, see_leaf, &s), -EINTR);
 	KUNIT_EXPECT_EQ(test, s.nr, 2);
 	mhint_table_clear(&f->t);
-	KUNIT_EXPECT_EQ(test, f->out, 0);
+	KUNIT_EXPECT_EQ(test, f->pages.out, 0);
 }
 
 static struct kunit_case table_cases[] = {
