@@ -248,17 +248,24 @@ static struct mhint_file *get_file_of(struct walk *w, u32 id)
 	return w->file;
 }
 
+/* Is @addr in @s now? */
+static bool in_span(struct mhint_process *p, const struct mhint_spans *s, u64 addr)
+{
+	bool ret;
+
+	spin_lock(&p->spin);
+	ret = mhint_spans_at(s, addr);
+	spin_unlock(&p->spin);
+	return ret;
+}
+
 static u64 with_class(struct walk *w, u64 addr, u64 entry)
 {
 	struct mhint_process *p = w->p;
-	bool hot;
 
 	if (!(w->classes & 1ULL << MEM_HINT_CLASS_HOT) || !READ_ONCE(p->hot.nr))
 		return entry;
-	spin_lock(&p->spin);
-	hot = mhint_spans_at(&p->hot, addr);
-	spin_unlock(&p->spin);
-	if (hot)
+	if (in_span(p, &p->hot, addr))
 		entry |= (u64)MEM_HINT_CLASS_HOT << MEM_HINT_CLASS_SHIFT;
 	return entry;
 }
@@ -312,20 +319,10 @@ static bool walk_empty(struct walk *w, u64 addr, u64 end, u64 limit)
 }
 
 /*
- * Is @addr still discardable?  Asked after the page there was found: what moves a
- * page to an address cuts the address out of the set first, so a page that was
- * moved in is not taken for the one that the process spoke of.
+ * Each address is looked up once more after its page was found: what moves a page
+ * to an address cuts the address out of the set first, so a page that was moved in
+ * is not taken for the one that the process spoke of.
  */
-static bool still_discardable(struct mhint_process *p, u64 addr)
-{
-	bool ret;
-
-	spin_lock(&p->spin);
-	ret = mhint_spans_at(&p->discard, addr);
-	spin_unlock(&p->spin);
-	return ret;
-}
-
 static bool walk_discard(struct walk *w, u64 addr, u64 end)
 {
 	const u64 entry = mhint_entry(MEM_HINT_DISK_MASK,	/* none */
@@ -337,7 +334,7 @@ static bool walk_discard(struct walk *w, u64 addr, u64 end)
 
 		if (!page) {
 			skip(w, MHINT_SKIP_ABSENT, 1);
-		} else if (!still_discardable(w->p, addr) ||
+		} else if (!in_span(w->p, &w->p->discard, addr) ||
 			   !mhint_page_exclusive(page) || !hold(w, page)) {
 			skip(w, MHINT_SKIP_MEMORY, 1);
 		} else {
