@@ -1168,6 +1168,61 @@ T(unmapped_meanwhile)
 	pthread_join(thread, NULL);
 }
 
+#define MOVE_PAGES	256
+#define MOVE_ONTO	4096	/* of which the last MOVE_PAGES are moved onto */
+
+struct move {
+	char *from, *to;
+	unsigned int delay_us;
+};
+
+static void *move_in(void *arg)
+{
+	struct move *m = arg;
+
+	usleep(m->delay_us);
+	if (mremap(m->from, MOVE_PAGES * PAGE, MOVE_PAGES * PAGE,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, m->to) == MAP_FAILED)
+		m->to = NULL;
+	return NULL;
+}
+
+/* Pages that are moved onto a discardable range while it is walked are kept. */
+T(moved_in_meanwhile)
+{
+	char *onto = locked_pages(MOVE_ONTO);
+	pthread_t thread;
+	int i, k, c;
+
+	ASSERT_NE(onto, NULL);
+	for (i = 0; i < 60; i++) {
+		struct move m = {
+			.to = onto + (MOVE_ONTO - MOVE_PAGES) * PAGE,
+			.from = locked_pages(MOVE_PAGES), .delay_us = random() % 30000,
+		};
+
+		ASSERT_NE(m.from, NULL);
+		memset(m.from, 0x5a, MOVE_PAGES * PAGE);
+		ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, onto, MOVE_ONTO * PAGE), 0);
+		ASSERT_EQ(pthread_create(&thread, NULL, move_in, &m), 0);
+		c = start(DISCARDABLE);
+		pthread_join(thread, NULL);
+		ASSERT_NE(m.to, NULL);
+		ASSERT_GE(c, 0);
+		for (k = 0; k < MOVE_PAGES; k++) {
+			uint64_t e = table_entry(frame_of(m.to + k * PAGE));
+
+			ASSERT_FALSE(e & MEM_HINT_VALID &&
+				     (e >> MEM_HINT_CLASS_SHIFT & MEM_HINT_CLASS_MASK) ==
+				     MEM_HINT_CLASS_DISCARDABLE)
+				TH_LOG("round %d, delay %u us: page %d was moved in, entry %llx",
+				       i, m.delay_us, k, (unsigned long long)e);
+		}
+		ASSERT_TRUE(complete(c));
+	}
+	munmap(onto, MOVE_ONTO * PAGE);
+}
+
 T(batches)
 {
 	const unsigned int nr = 12000;
