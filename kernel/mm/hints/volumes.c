@@ -160,20 +160,27 @@ static int open_below(struct below *b, dev_t devt)
 	return 0;
 }
 
+/* MKDEV() would take what does not fit for another device. */
+static int make_devt(u32 major, u32 minor, dev_t *devt)
+{
+	if (major >= 1U << (32 - MINORBITS) || minor >= 1U << MINORBITS)
+		return -ENODEV;
+	*devt = MKDEV(major, minor);
+	return 0;
+}
+
 static int fill_segs(struct mhint_volume *v, const struct mem_hint_segment *in)
 {
 	struct below b = {};
+	dev_t devt;
 	int err = 0;
 	u64 len;
 	u32 i;
 
 	for (i = 0; i < v->nr && !err; i++) {
-		if (in[i].major >= 1U << (32 - MINORBITS) ||
-		    in[i].minor >= 1U << MINORBITS) {
-			err = -ENODEV;
-			break;
-		}
-		err = open_below(&b, MKDEV(in[i].major, in[i].minor));
+		err = make_devt(in[i].major, in[i].minor, &devt);
+		if (!err)
+			err = open_below(&b, devt);
 		if (err)
 			break;
 		len = mhint_seg_below(&in[i]);
@@ -260,9 +267,9 @@ int mhint_op_segments(struct mem_hint_segments *arg)
 		return -EPERM;
 	if (arg->nr > MEM_HINT_MAX_SEGMENTS)
 		return -E2BIG;
-	if (arg->major >= 1U << (32 - MINORBITS) || arg->minor >= 1U << MINORBITS)
-		return -ENODEV;
-	devt = MKDEV(arg->major, arg->minor);
+	err = make_devt(arg->major, arg->minor, &devt);
+	if (err)
+		return err;
 	if (!arg->nr)
 		return put_volume(devt, NULL);
 
