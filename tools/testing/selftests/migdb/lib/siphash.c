@@ -22,16 +22,16 @@ static inline void rounds(u64 v[4], int n)
 	}
 }
 
-struct digest siphash128(const u64 key[2], const void *data, size_t bytes)
+/* All of the data; what differs by the width of the digest is the caller's. */
+static void absorb(u64 v[4], const u64 key[2], const void *data, size_t bytes)
 {
-	u64 v[4] = {
-		key[0] ^ 0x736f6d6570736575ULL, key[1] ^ 0x646f72616e646f6dULL ^ 0xee,
-		key[0] ^ 0x6c7967656e657261ULL, key[1] ^ 0x7465646279746573ULL,
-	};
 	const u64 *p = data, *end = p + bytes / 8;
-	struct digest d;
 	u64 tail = (u64)bytes << 56;
 
+	v[0] ^= key[0] ^ 0x736f6d6570736575ULL;
+	v[1] ^= key[1] ^ 0x646f72616e646f6dULL;
+	v[2] ^= key[0] ^ 0x6c7967656e657261ULL;
+	v[3] ^= key[1] ^ 0x7465646279746573ULL;
 	for (; p < end; p++) {
 		v[3] ^= *p;
 		rounds(v, 2);
@@ -40,6 +40,14 @@ struct digest siphash128(const u64 key[2], const void *data, size_t bytes)
 	v[3] ^= tail;
 	rounds(v, 2);
 	v[0] ^= tail;
+}
+
+struct digest siphash128(const u64 key[2], const void *data, size_t bytes)
+{
+	u64 v[4] = { 0, 0xee };
+	struct digest d;
+
+	absorb(v, key, data, bytes);
 	v[2] ^= 0xee;
 	rounds(v, 4);
 	d.lo = v[0] ^ v[1] ^ v[2] ^ v[3];
@@ -51,21 +59,9 @@ struct digest siphash128(const u64 key[2], const void *data, size_t bytes)
 
 u64 siphash64(const u64 key[2], const void *data, size_t bytes)
 {
-	u64 v[4] = {
-		key[0] ^ 0x736f6d6570736575ULL, key[1] ^ 0x646f72616e646f6dULL,
-		key[0] ^ 0x6c7967656e657261ULL, key[1] ^ 0x7465646279746573ULL,
-	};
-	const u64 *p = data, *end = p + bytes / 8;
-	u64 tail = (u64)bytes << 56;
+	u64 v[4] = { 0 };
 
-	for (; p < end; p++) {
-		v[3] ^= *p;
-		rounds(v, 2);
-		v[0] ^= *p;
-	}
-	v[3] ^= tail;
-	rounds(v, 2);
-	v[0] ^= tail;
+	absorb(v, key, data, bytes);
 	v[2] ^= 0xff;
 	rounds(v, 4);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
