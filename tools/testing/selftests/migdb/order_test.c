@@ -118,18 +118,24 @@ static int invalidate_held(struct call *c)
 	return mdb_invalidate(&c->r->dst, HELD, 1);
 }
 
+/* The call does not return while the copy is held, and succeeds once it is not. */
+static void waits_for_the_copy(struct __test_metadata *_metadata, struct call *c, int uffd)
+{
+	ASSERT_EQ(0, pthread_create(&c->thread, NULL, call_thread, c));
+	usleep(A_WHILE);
+	ASSERT_FALSE(call_returned(c));
+	ASSERT_OK(release(c->r, uffd));
+	ASSERT_EQ(0, pthread_join(c->thread, NULL));
+	ASSERT_OK(c->rc);
+}
+
 /* MIGDB_CLAIM returns when the kernel writes no more: what follows it stays. */
 TEST_F_TIMEOUT(order, claim_waits_for_the_copy, 60)
 {
 	struct rig *r = &self->r;
 	struct call c = { .r = r, .fn = claim_held };
 
-	ASSERT_EQ(0, pthread_create(&c.thread, NULL, call_thread, &c));
-	usleep(A_WHILE);
-	ASSERT_FALSE(call_returned(&c));
-	ASSERT_OK(release(r, self->uffd));
-	ASSERT_EQ(0, pthread_join(c.thread, NULL));
-	ASSERT_OK(c.rc);
+	waits_for_the_copy(_metadata, &c, self->uffd);
 	memset(r->dst_ram + HELD * MDB_PAGE, 0x77, MDB_PAGE);
 	ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, HELD));
 	ASSERT_OK(rig_settle(r, 20000));
@@ -154,12 +160,7 @@ TEST_F_TIMEOUT(order, revoke_waits_for_the_copy, 60)
 		ASSERT_OK(rig_dirty(r, page));
 	ASSERT_OK(wire_pull(&c.w, &r->src));
 	ASSERT_LT(0, c.w.bytes);
-	ASSERT_EQ(0, pthread_create(&c.thread, NULL, call_thread, &c));
-	usleep(A_WHILE);
-	ASSERT_FALSE(call_returned(&c));
-	ASSERT_OK(release(r, self->uffd));
-	ASSERT_EQ(0, pthread_join(c.thread, NULL));
-	ASSERT_OK(c.rc);
+	waits_for_the_copy(_metadata, &c, self->uffd);
 	for (page = HELD; page < PAGES; page++)
 		ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_of(&r->dst, page))
 			TH_LOG("page %llu", (unsigned long long)page);
@@ -182,12 +183,7 @@ TEST_F_TIMEOUT(order, invalidate_waits_for_the_copy, 60)
 	struct rig *r = &self->r;
 	struct call c = { .r = r, .fn = invalidate_held };
 
-	ASSERT_EQ(0, pthread_create(&c.thread, NULL, call_thread, &c));
-	usleep(A_WHILE);
-	ASSERT_FALSE(call_returned(&c));
-	ASSERT_OK(release(r, self->uffd));
-	ASSERT_EQ(0, pthread_join(c.thread, NULL));
-	ASSERT_OK(c.rc);
+	waits_for_the_copy(_metadata, &c, self->uffd);
 	memset(r->dst_ram + HELD * MDB_PAGE, 0, MDB_PAGE);
 	ASSERT_OK(rig_settle(r, 20000));
 	ASSERT_EQ(0, r->dst_ram[HELD * MDB_PAGE]);
