@@ -14,6 +14,7 @@ plan 32
 dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
+caps=(--cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000)
 vm_lab link --delay 1ms --rate 80mbit
 vm_lab storage --rate 60000000
 
@@ -39,7 +40,7 @@ check "link cut and back: pages were built" test "$(field migdb-ro '.pages_built
 
 # Away until the operator gives up: the VM stays, and moves when the link is back.
 vm_start db a --incoming
-vm_migrate db b a "$dir/cut" --cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000 --cancel-after 12 >/dev/null 2>&1 &
+vm_migrate db b a "$dir/cut" "${caps[@]}" --cancel-after 12 >/dev/null 2>&1 &
 mover=$!
 in_mid_move b vm_lab link --cut
 wait $mover || true
@@ -85,7 +86,7 @@ check "and others were built" test "$(field migdb-rw '.pages_built > 1000')" = t
 # It hangs for longer than a move would wait, then goes on.
 vm_lab link --rate off
 vm_start db b --incoming
-check "goes back while storage is well" vm_migrate db a b "$dir/back" --cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000
+check "goes back while storage is well" vm_migrate db a b "$dir/back" "${caps[@]}"
 check "and all memory is the same" vm_oracle db a b "$dir/back.cmp" "${masks[@]}"
 vm_cont db b
 vm_quit db a
@@ -107,7 +108,7 @@ switch_off() {
 vm_start db b --incoming
 in_mid_move b switch_off >&2 &
 switch=$!
-check "switched off in mid-move: moves all the same" vm_migrate db a b "$dir/off" --cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000
+check "switched off in mid-move: moves all the same" vm_migrate db a b "$dir/off" "${caps[@]}"
 wait $switch || true
 check "the destination says why" jq -e '.destination["x-migdb"] | .state == "ordinary" and .reason == "disabled by the operator"' "$dir/off"
 check "and what was not built was returned" jq -e '.source["x-migdb"] | .["recorded-pages"] == .["built-pages"] + .["revoked-pages"] + .["returned-pages"]' "$dir/off"
