@@ -6,11 +6,13 @@
   qmp.py ADDR hmp COMMAND     one human monitor command
   qmp.py ADDR wait SECONDS    until the monitor answers
   qmp.py migrate SRC DST URI [--cap NAME=on|off] [--src-cap ...] [--param NAME=VALUE]
-         [--timeout S] [--cancel-after S]
+         [--timeout S] [--cancel-after S] [--trial]
         Sets capabilities on both ends (--src-cap: on the source only), starts
         the destination's listener at URI and migrates there.  Prints one JSON
         object; times are those of this machine's clock, from the accepted
         command to the destination's completion.
+        --trial: the VM stays where it is.  A migration that is done before it
+        is cancelled stops short of the switchover and is cancelled there.
 
 ADDR is host:port.  Exit code 0: done; 1: the migration or command failed, with
 the reason in the output; 2: usage.
@@ -92,6 +94,10 @@ def migration_end(qmp):
     return None
 
 
+def at_switchover(qmp):
+    return any(e["event"] == "MIGRATION" and e["data"]["status"] == "pre-switchover" for _, e in qmp.events)
+
+
 def set_caps(qmp, caps):
     if caps:
         qmp.cmd("migrate-set-capabilities",
@@ -114,7 +120,10 @@ def migrate(opt):
     out = {"uri": opt.uri}
     src, dst = QMP(opt.src), QMP(opt.dst)
     caps = [pair(c, lambda v: v == "on") for c in opt.cap]
-    set_caps(src, [("events", True)] + caps + [pair(c, lambda v: v == "on") for c in opt.src_cap])
+    src_caps = [pair(c, lambda v: v == "on") for c in opt.src_cap]
+    if opt.trial:
+        src_caps.append(("pause-before-switchover", True))
+    set_caps(src, [("events", True)] + caps + src_caps)
     set_caps(dst, [("events", True)] + caps)
     params = dict(pair(p, value_of) for p in opt.param)
     if params:
@@ -123,12 +132,14 @@ def migrate(opt):
     src.cmd("migrate", uri=opt.uri)
     start = time.monotonic()
     cancelled = False
+    # Seconds and bytes sent, of which the rate over time can be seen.
     samples = []
+    tick = 0.1 if opt.trial else 0.5
     while True:
         now = time.monotonic() - start
         if now > opt.timeout:
             raise TimeoutError(f"the migration is not finished after {opt.timeout} s")
-        ready = select.select([src.sock, dst.sock], [], [], 0.5)[0]
+        ready = select.select([src.sock, dst.sock], [], [], tick)[0]
         dst_gone = False
         for q in (src, dst):
             if q.sock in ready or b"\n" in q.buf:
@@ -139,12 +150,12 @@ def migrate(opt):
                     if q is src:
                         raise
                     dst_gone = True
-        if opt.cancel_after and now >= opt.cancel_after and not cancelled:
+        if opt.cancel_after and not cancelled and (now >= opt.cancel_after or at_switchover(src)):
             cancelled = True
             out["before_cancel"] = src.cmd("query-migrate")
             out["before_cancel_s"] = time.monotonic() - start
             src.cmd("migrate_cancel")
-        if opt.cancel_after and not cancelled and (not samples or now - samples[-1][0] >= 0.5):
+        if not cancelled and (not samples or now - samples[-1][0] >= tick):
             ram = src.cmd("query-migrate").get("ram", {})
             samples.append([round(now, 3), ram.get("transferred", 0)])
         s_end, d_end = migration_end(src), migration_end(dst)
@@ -160,15 +171,19 @@ def migrate(opt):
             time.sleep(0.5)
             out["status"] = "failed"
             break
+    out["events"] = sorted([round(when - start, 3), side, e["event"], e.get("data", {}).get("status", "")]
+                           for side, q in (("source", src), ("destination", dst))
+                           for when, e in q.events if e["event"] in ("MIGRATION", "STOP", "RESUME"))
     out["source"] = src.cmd("query-migrate")
+    if opt.trial:
+        set_caps(src, [("pause-before-switchover", False)])
     try:
         out["destination"] = dst.cmd("query-migrate")
         out["destination_run_state"] = dst.cmd("query-status")["status"]
     except (OSError, QMPError):
         pass
     out["source_run_state"] = src.cmd("query-status")["status"]
-    if samples:
-        out["samples"] = samples
+    out["samples"] = samples
     print(json.dumps(out))
     return 0 if out["status"] == "completed" or cancelled else 1
 
@@ -185,6 +200,7 @@ def main():
         p.add_argument("--param", action="append", default=[])
         p.add_argument("--timeout", type=float, default=300)
         p.add_argument("--cancel-after", type=float, default=0)
+        p.add_argument("--trial", action="store_true")
         return migrate(p.parse_args())
     if len(sys.argv) != 4 or sys.argv[2] not in ("cmd", "hmp", "wait"):
         print(__doc__, file=sys.stderr)
