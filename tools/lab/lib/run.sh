@@ -158,9 +158,12 @@ run_clients_stop() {
 	wait "$RUN_LEDGER" 2>/dev/null || true
 }
 
+# Both with the return path, as libvirt has it: QEMU's downtime ends when the
+# destination has loaded all then, without it when the source has written all.
 run_caps() {
+	printf '%s\n' --cap return-path=on
 	case $1 in
-	migdb-*) printf '%s\n' --cap x-migdb=on --cap return-path=on ;;
+	migdb-*) printf '%s\n' --cap x-migdb=on ;;
 	esac
 }
 
