@@ -131,7 +131,7 @@ def migrate(opt):
     dst.cmd("migrate-incoming", uri=opt.uri)
     src.cmd("migrate", uri=opt.uri)
     start = time.monotonic()
-    cancelled = False
+    cancelled = dst_gone = False
     # Seconds and bytes sent, of which the rate over time can be seen.
     samples = []
     tick = 0.1 if opt.trial else 0.5
@@ -139,9 +139,9 @@ def migrate(opt):
         now = time.monotonic() - start
         if now > opt.timeout:
             raise TimeoutError(f"the migration is not finished after {opt.timeout} s")
-        ready = select.select([src.sock, dst.sock], [], [], tick)[0]
-        dst_gone = False
-        for q in (src, dst):
+        ends = (src,) if dst_gone else (src, dst)
+        ready = select.select([q.sock for q in ends], [], [], tick)[0]
+        for q in ends:
             if q.sock in ready or b"\n" in q.buf:
                 try:
                     q.poll(0)
@@ -167,7 +167,8 @@ def migrate(opt):
             out["total_ms"] = round((d_end[0] - start) * 1000, 1)
             out["source_done_ms"] = round((s_end[0] - start) * 1000, 1)
             break
-        if dst_gone:
+        # After a cancellation the source tells how it ended.
+        if dst_gone and not cancelled:
             time.sleep(0.5)
             out["status"] = "failed"
             break
