@@ -2,16 +2,25 @@
 # SPDX-License-Identifier: GPL-2.0
 """report.py DIR OUT: the demo's table, verdict and result.json.
 
-DIR holds one RUN.json for each run and env.json (rates as set and measured).
-Exit code: 0 when every run was right, 1 when something was wrong.  A target
-for speed that was missed is told, and is not an error.
+DIR holds env.json (rates as set and measured) and one RUN.json for each run, or,
+for repeats, directories 1, 2, 3... with one RUN.json each.  Figures of repeats are
+medians; one that spreads by more than 5 % ((largest - smallest) / median) is called
+inconclusive.  Exit code: 0 when every run was right, 1 when something was wrong.  A
+target for speed that was missed is told, and is not an error.
 """
 
+import glob
 import json
 import os
+import statistics
 import sys
 
 ORDER = ["default-ro", "migdb-ro", "default-rw", "migdb-rw"]
+MAX_SPREAD = 5.0
+# What is a figure of a run, so that repeats have a median of it.
+FIGURES = ["total_ms", "downtime_ms", "oracle_ms", "source_bytes", "pages_sent", "pages_zero", "rounds",
+           "pages_built", "pages_returned", "pages_revoked", "pages_recorded", "pages_unconfirmed",
+           "pages_candidate", "pages_candidate_zero", "read_bytes", "reads", "memory_bytes", "warm_percent"]
 
 
 def load(path):
@@ -19,126 +28,229 @@ def load(path):
         return json.load(f)
 
 
+def base_name(name):
+    """The default run under the same load: what a run is measured against."""
+    return name.replace("migdb", "default")
+
+
 def fraction(run, base):
-    """f: share of the default run's bytes that was in the construct set."""
+    """f: share of the default run's bytes that was in the construct set; None without one."""
     if not run or not base or not base["source_bytes"]:
-        return 0.0
-    return 4096 * (run["pages_candidate"] - run["pages_candidate_zero"]) / base["source_bytes"]
+        return None
+    return round(4096 * (run["pages_candidate"] - run["pages_candidate_zero"]) / base["source_bytes"], 4)
+
+
+def link_rate(base):
+    """N: the rate that a default run reached; None without one."""
+    return round(base["source_bytes"] / base["total_ms"] * 1000) if base else None
 
 
 def bound(f, storage, link):
     """Static split, storage and migration on separate paths (Documentation/admin-guide/migdb/start.rst)."""
-    if not f or f >= 1 or not storage or not link:
+    if f is None or not storage or not link:
+        return None
+    if f <= 0 or f >= 1:
         return 1.0
-    return max(1.0, min(1 / (1 - f), storage / (link * f)))
+    return round(max(1.0, min(1 / (1 - f), storage / (link * f))), 3)
 
 
-def wrongs(runs, env):
+def spread(values):
+    """Per cent; None when there is one value only."""
+    middle = statistics.median(values)
+    if len(values) < 2:
+        return None
+    return round(100 * (max(values) - min(values)) / middle, 1) if middle else 0.0
+
+
+def merge(records):
+    """One record of several runs of one name: medians, and the worst of what must be right."""
+    out = dict(records[0])
+    for k in FIGURES:
+        if k in out:
+            out[k] = statistics.median(r[k] for r in records)
+    out["identical"] = all(r["identical"] for r in records)
+    out["db_ok"] = all(r["db_ok"] for r in records)
+    out["client_errors"] = sum(r["client_errors"] for r in records)
+    out["spread_percent"] = {k: spread([r[k] for r in records])
+                             for k in ("total_ms", "downtime_ms", "source_bytes", "pages_built")}
+    if len(records) > 1:
+        out["repeats"] = records
+    return out
+
+
+def wrong_run(r, name):
     bad = []
-    for r in runs:
-        name = r["name"]
-        if not r["identical"]:
-            bad.append(f"{name}: memory differs in {r['oracle']['differing']} pages")
-        if not r["db_ok"]:
-            bad.append(f"{name}: the database is not right")
-        if r["client_errors"]:
-            bad.append(f"{name}: clients saw {r['client_errors']} errors")
-        if r["warm_percent"] < 60:
-            bad.append(f"{name}: the warm pool is only {r['warm_percent']} % of the guest's memory")
-        if name.startswith("migdb"):
-            if r["migdb_state"] != "completed":
-                bad.append(f"{name}: was an ordinary migration: {r['migdb_reason']}")
-            total = r["pages_built"] + r["pages_returned"] + r["pages_revoked"] + r["pages_unconfirmed"]
-            if total != r["pages_recorded"]:
-                bad.append(f"{name}: built + returned + revoked + unconfirmed is {total},"
-                           f" recorded are {r['pages_recorded']}")
-            if not r["pages_built"]:
-                bad.append(f"{name}: no page was built")
-    for name in env["wanted"]:
-        if name not in [r["name"] for r in runs]:
+    if not r["identical"]:
+        bad.append(f"{name}: memory differs in {r['oracle']['differing']} pages,"
+                   " or the oracle does not know the construct set")
+    if not r["db_ok"]:
+        bad.append(f"{name}: the database is not right")
+    if r["client_errors"]:
+        bad.append(f"{name}: clients saw {r['client_errors']} errors")
+    if r["warm_percent"] < 60:
+        bad.append(f"{name}: the warm pool is only {r['warm_percent']} % of the guest's memory")
+    if name.startswith("migdb"):
+        if r["migdb_state"] != "completed":
+            bad.append(f"{name}: was an ordinary migration: {r['migdb_reason']}")
+        total = r["pages_built"] + r["pages_returned"] + r["pages_revoked"] + r["pages_unconfirmed"]
+        if total != r["pages_recorded"]:
+            bad.append(f"{name}: built + returned + revoked + unconfirmed is {total},"
+                       f" recorded are {r['pages_recorded']}")
+        if not r["pages_built"]:
+            bad.append(f"{name}: no page was built")
+    return bad
+
+
+def wrongs(records, env):
+    """records: name -> list of runs."""
+    bad = []
+    repeats = env.get("repeats", 1)
+    for name in ORDER:
+        runs = records.get(name, [])
+        for i, r in enumerate(runs):
+            bad += wrong_run(r, name if len(runs) == 1 else f"{name}, repeat {i + 1}")
+        if name in env["wanted"] and not runs:
             bad.append(f"{name}: there is no result")
+        elif name in env["wanted"] and len(runs) != repeats:
+            bad.append(f"{name}: {len(runs)} results, {repeats} were wanted")
     return bad
 
 
 def targets(by, res):
-    """(text, met) for each figure that the project has set itself."""
+    """Each figure that the project has set itself: text, whether it is met, its largest spread."""
     dro, mro, drw, mrw = (by.get(n) for n in ORDER)
     out = []
+
+    def add(text, met, runs, field="total_ms"):
+        spreads = [r["spread_percent"][field] for r in runs]
+        out.append({"text": text, "met": met, "spread_percent": None if None in spreads else max(spreads)})
+
     if dro:
-        out.append((f"default-ro takes at least 40 s: {dro['total_ms'] / 1000:.1f} s", dro["total_ms"] >= 40000))
+        add(f"default-ro takes at least 40 s: {dro['total_ms'] / 1000:.1f} s", dro["total_ms"] >= 40000, [dro])
     if dro and mro:
-        share = res["speedup_ro"] / res["bound_ro"] if res["bound_ro"] else 0
-        out.append((f"migdb-ro at least 1.5 times shorter: {res['speedup_ro']:.2f}", res["speedup_ro"] >= 1.5))
-        out.append((f"migdb-ro at least 90 % of the bound {res['bound_ro']:.2f}: {100 * share:.0f} %", share >= 0.9))
+        add(f"migdb-ro at least 1.5 times shorter: {res['speedup_ro']:.2f}", res["speedup_ro"] >= 1.5, [dro, mro])
+        if res["bound_ro"]:
+            share = res["speedup_ro"] / res["bound_ro"]
+            add(f"migdb-ro at least 90 % of the bound {res['bound_ro']:.2f}: {100 * share:.0f} %",
+                share >= 0.9, [dro, mro])
         part = mro["source_bytes"] / dro["source_bytes"]
-        out.append((f"source bytes below 70 %: {100 * part:.0f} %", part < 0.7))
+        add(f"source bytes below 70 %: {100 * part:.0f} %", part < 0.7, [dro, mro], "source_bytes")
         # f counts pages as a share of bytes, so half of it is compared in pages.
         cand = mro["pages_candidate"] - mro["pages_candidate_zero"]
-        out.append((f"at least half of the construct set built: {mro['pages_built']} of {cand} pages",
-                    cand > 0 and 2 * mro["pages_built"] >= cand))
+        add(f"at least half of the construct set built: {mro['pages_built']:.0f} of {cand:.0f} pages",
+            cand > 0 and 2 * mro["pages_built"] >= cand, [mro], "pages_built")
         limit = 1.1 * dro["downtime_ms"] + res["rtt_ms"]
-        out.append((f"downtime at most default + one round trip + 10 % ({limit:.0f} ms): {mro['downtime_ms']} ms",
-                    mro["downtime_ms"] <= limit))
+        add(f"downtime at most default + one round trip + 10 % ({limit:.0f} ms): {mro['downtime_ms']:.0f} ms",
+            mro["downtime_ms"] <= limit, [dro, mro], "downtime_ms")
     if drw and mrw:
         longer = mrw["total_ms"] / drw["total_ms"]
-        out.append((f"migdb-rw takes at most 105 % of the time of default-rw: {100 * longer:.0f} %", longer <= 1.05))
+        add(f"migdb-rw takes at most 105 % of the time of default-rw: {100 * longer:.0f} %", longer <= 1.05,
+            [drw, mrw])
+    return out
+
+
+def evaluate(env, records):
+    """result.json of the runs."""
+    by = {n: merge(records[n]) for n in ORDER if records.get(n)}
+    for name, r in by.items():
+        r["f"] = fraction(r, by.get(base_name(name)))
+    dro, mro, drw, mrw = (by.get(n) for n in ORDER)
+    link = link_rate(dro)
+    res = {
+        "runs": list(by.values()), "repeats": env.get("repeats", 1),
+        "S_bytes_per_s": env["S_measured"],
+        # N is of the read-only load, and of no other run when that was not made
+        "N_bytes_per_s": link, "N_rw_bytes_per_s": link_rate(drw),
+        "S_set": env["S_set"], "N_set": env["N_set"],
+        "unthrottled_fetch_bytes_per_s": env["S_free"], "unthrottled_stream_bytes_per_s": env["N_free"],
+        "paths": "storage and migration on separate paths", "rtt_ms": env["rtt_ms"],
+        "bound_ro": bound(mro["f"], env["S_measured"], link) if mro else None,
+        "speedup_ro": round(dro["total_ms"] / mro["total_ms"], 3) if dro and mro else None,
+        "speedup_rw": round(drw["total_ms"] / mrw["total_ms"], 3) if drw and mrw else None,
+    }
+    res["notes"] = [f"{base_name(n)} was not run: no N, f, bound and speed-up for {n}"
+                    for n in by if base_name(n) not in by]
+    if res["repeats"] < 2:
+        res["notes"].append("one run of each: how far they spread is not known (--repeats 3)")
+    res["wrong"] = wrongs(records, env)
+    res["targets"] = targets(by, res)
+    return res
+
+
+def verdict_of(target):
+    word = "met   " if target["met"] else "MISSED"
+    if target["spread_percent"] is not None and target["spread_percent"] > MAX_SPREAD:
+        return f"{word} (inconclusive: spread {target['spread_percent']:.0f} %)"
+    return word
+
+
+def print_table(res):
+    head = ("run", "total s", "downtime ms", "oracle s", "sent MB", "pages sent", "built", "returned",
+            "revoked", "identical", "db", "errors", "f")
+    rows = [(r["name"], f"{r['total_ms'] / 1000:.1f}", f"{r['downtime_ms']:.0f}", f"{r['oracle_ms'] / 1000:.1f}",
+             f"{r['source_bytes'] / 1e6:.0f}", f"{r['pages_sent']:.0f}", f"{r['pages_built']:.0f}",
+             f"{r['pages_returned']:.0f}", f"{r['pages_revoked']:.0f}", "yes" if r["identical"] else "NO",
+             "ok" if r["db_ok"] else "WRONG", str(r["client_errors"]),
+             f"{r['f']:.2f}" if r["name"].startswith("migdb") and r["f"] is not None else "-")
+            for r in res["runs"]]
+    if res["repeats"] > 1:
+        head += ("spread %",)
+        rows = [row + ("-" if r["spread_percent"]["total_ms"] is None else f"{r['spread_percent']['total_ms']:.1f}",)
+                for row, r in zip(rows, res["runs"])]
+    width = [max(len(x[i]) for x in [head] + rows) for i in range(len(head))]
+    print()
+    for row in [head] + rows:
+        print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, width))))
+    print()
+    if res["repeats"] > 1:
+        print(f"Medians of {res['repeats']} alternating repeats; spread of the total times: (largest - smallest) / median")
+
+
+def print_report(res, env):
+    print_table(res)
+    if res["N_bytes_per_s"]:
+        link = f"link {res['N_bytes_per_s'] / 1e6:.1f} MB/s"
+    else:
+        link = f"link not measured under the read-only load (set to {env['N_set'] / 1e6:.1f} MB/s)"
+    print(f"Storage {env['S_measured'] / 1e6:.1f} MB/s (unthrottled {env['S_free'] / 1e6:.0f}),"
+          f" {link} (unthrottled {env['N_free'] / 1e6:.0f}), separate paths,"
+          f" round trip {env['rtt_ms']:.1f} ms, guest {env['guest_mib']} MiB")
+    for t in res["targets"]:
+        print(f"  {verdict_of(t)}  {t['text']}")
+    for n in res["notes"]:
+        print("  note    " + n)
+    print()
+    if res["wrong"]:
+        print("VERDICT: WRONG")
+        for b in res["wrong"]:
+            print("  " + b)
+    else:
+        print("VERDICT: every run identical, database intact, no client error")
+
+
+def read_runs(directory, wanted):
+    """Name -> its records, in the order of the repeats."""
+    dirs = sorted((d for d in glob.glob(os.path.join(directory, "[0-9]*")) if os.path.isdir(d)),
+                  key=lambda d: int(os.path.basename(d)) if os.path.basename(d).isdigit() else 0)
+    out = {}
+    for d in [directory] + dirs:
+        for name in wanted:
+            path = os.path.join(d, name + ".json")
+            if os.path.exists(path):
+                out.setdefault(name, []).append(load(path))
     return out
 
 
 def main():
     directory, path = sys.argv[1:]
     env = load(os.path.join(directory, "env.json"))
-    runs = [load(os.path.join(directory, n + ".json")) for n in ORDER
-            if n in env["wanted"] and os.path.exists(os.path.join(directory, n + ".json"))]
-    by = {r["name"]: r for r in runs}
-    for r in runs:
-        r["f"] = round(fraction(r, by.get(r["name"].replace("migdb", "default"))), 4)
-    dro, mro, drw, mrw = (by.get(n) for n in ORDER)
-    link = round(dro["source_bytes"] / dro["total_ms"] * 1000) if dro else env["N_set"]
-    res = {
-        "runs": runs,
-        "S_bytes_per_s": env["S_measured"], "N_bytes_per_s": link,
-        "S_set": env["S_set"], "N_set": env["N_set"],
-        "unthrottled_fetch_bytes_per_s": env["S_free"], "unthrottled_stream_bytes_per_s": env["N_free"],
-        "paths": "storage and migration on separate paths", "rtt_ms": env["rtt_ms"],
-        "bound_ro": round(bound(mro["f"], env["S_measured"], link), 3) if mro else 0,
-        "speedup_ro": round(dro["total_ms"] / mro["total_ms"], 3) if dro and mro else 0,
-        "speedup_rw": round(drw["total_ms"] / mrw["total_ms"], 3) if drw and mrw else 0,
-    }
-    bad = wrongs(runs, env)
-    goals = targets(by, res)
-    res["wrong"] = bad
-    res["targets"] = [{"text": t, "met": m} for t, m in goals]
+    res = evaluate(env, read_runs(directory, env["wanted"]))
     with open(path + ".tmp", "w", encoding="utf-8") as f:
         json.dump(res, f, indent=1)
         f.write("\n")
     os.replace(path + ".tmp", path)
-
-    head = ("run", "total s", "downtime ms", "oracle s", "sent MB", "pages sent", "built", "returned",
-            "revoked", "identical", "db", "errors", "f")
-    rows = [(r["name"], f"{r['total_ms'] / 1000:.1f}", str(r["downtime_ms"]), f"{r['oracle_ms'] / 1000:.1f}",
-             f"{r['source_bytes'] / 1e6:.0f}", str(r["pages_sent"]), str(r["pages_built"]),
-             str(r["pages_returned"]), str(r["pages_revoked"]), "yes" if r["identical"] else "NO",
-             "ok" if r["db_ok"] else "WRONG", str(r["client_errors"]),
-             f"{r['f']:.2f}" if r["name"].startswith("migdb") else "-") for r in runs]
-    width = [max(len(x[i]) for x in [head] + rows) for i in range(len(head))]
-    print()
-    for row in [head] + rows:
-        print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, width))))
-    print()
-    print(f"Storage {env['S_measured'] / 1e6:.1f} MB/s (unthrottled {env['S_free'] / 1e6:.0f}),"
-          f" link {link / 1e6:.1f} MB/s (unthrottled {env['N_free'] / 1e6:.0f}), separate paths,"
-          f" round trip {env['rtt_ms']:.1f} ms, guest {env['guest_mib']} MiB")
-    for text, met in goals:
-        print(f"  {'met   ' if met else 'MISSED'}  {text}")
-    print()
-    if bad:
-        print("VERDICT: WRONG")
-        for b in bad:
-            print("  " + b)
-        return 1
-    print("VERDICT: every run identical, database intact, no client error")
-    return 0
+    print_report(res, env)
+    return 1 if res["wrong"] else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the demo makes of its runs, on records that are known: figures, what they are
+# measured against, and every verdict.  No lab is needed.
+
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/../lib/lab-lib.sh"
+
+report=$TOP/tools/lab/lib/report.py
+dir=$(mktemp -d)
+at_exit 'rm -rf "$dir"'
+
+# env [JQ]: the demo's environment file.
+env_json() {
+	jq -n '{wanted: ["default-ro", "migdb-ro", "default-rw", "migdb-rw"], guest_mib: 640, S_free: 600e6, N_free: 60e6,
+		S_set: 60e6, N_set: 10e6, S_measured: 60e6, rtt_ms: 2, repeats: 1}' | jq "${1:-.}" >"$dir/env.json"
+}
+
+# record NAME TOTAL_MS [JQ]: a run that is right.  The default runs send 500 MB, of which
+# 100000 pages are in the construct set: f is 0.8192.
+record() {
+	local at=$dir/${4:-}
+	mkdir -p "$at"
+	jq -n --arg name "$1" --argjson ms "$2" '
+		($name | startswith("migdb")) as $m |
+		{name: $name, total_ms: $ms, downtime_ms: 100, oracle_ms: 9000,
+		 source_bytes: (if $m then 100e6 else 500e6 end), pages_sent: 30000, pages_zero: 10, rounds: 3,
+		 pages_built: 0, pages_returned: 0, pages_revoked: 0, pages_recorded: 0, pages_unconfirmed: 0,
+		 pages_candidate: 0, pages_candidate_zero: 0, migdb_state: null, migdb_reason: null,
+		 read_bytes: 0, reads: 0, memory_bytes: 0, identical: true, oracle: {differing: 0}, db_ok: true,
+		 client_errors: 0, warm_percent: 65, served_after: 100}
+		| if $m then . + {pages_built: 99000, pages_returned: 400, pages_revoked: 500, pages_recorded: 99900,
+			pages_candidate: 100100, pages_candidate_zero: 100, migdb_state: "completed"} else . end' |
+		jq "${3:-.}" >"$at/$1.json"
+}
+
+all_right() {
+	rm -rf "${dir:?}"/*
+	env_json
+	record default-ro 50000
+	record migdb-ro 12500
+	record default-rw 100000
+	record migdb-rw 20000
+}
+
+run() {
+	/usr/bin/python3 "$report" "$dir" "$dir/result" >"$dir/said"
+}
+
+# is EXPRESSION...: of result.json, each must be true.
+is() {
+	local e
+	for e; do
+		jq -e "$e" "$dir/result" >/dev/null || { echo "not so: $e"; jq -c 'del(.runs)' "$dir/result"; return 1; }
+	done
+}
+
+said() { grep -qE -- "$1" "$dir/said" || { cat "$dir/said"; return 1; }; }
+
+# found WHAT RUN JQ: a run that is not right makes the exit status 1 and is named.
+found() {
+	all_right
+	record "$2" 12500 "$3"
+	if run; then
+		fail "$1: is an error"
+	else
+		pass "$1: is an error"
+	fi
+	check "$1: is told" said "^  $2: "
+}
+
+plan 43
+all_right
+check "all is right: success" run
+check "and the verdict" said '^VERDICT: every run identical'
+check "N is what default-ro reached" is '.N_bytes_per_s == 10e6' '.N_rw_bytes_per_s == 5e6'
+check "f is a share of the default run's bytes" is '[.runs[].f] == [0, 0.8192, 0, 0.8192]'
+# 1 / (1 - f) is 5.53, S / (N f) is 7.32
+check "the bound is that of the read-only load" is '.bound_ro == 5.531' '.speedup_ro == 4' '.speedup_rw == 5'
+check "one run of each: says that the spread is not known" said 'how far they spread is not known'
+check "all targets but the bound are met" is '[.targets[] | select(.met | not)] | length == 1 and (.[0].text | test("72 %"))'
+env_json '.S_measured = 20e6'
+run
+check "slow storage: that is the bound" is '.bound_ro == 2.441'
+
+all_right
+rm "$dir/default-ro.json"
+env_json '.wanted = ["migdb-ro", "default-rw", "migdb-rw"]'
+check "no default-ro: success" run
+check "N is not taken from default-rw" is '.N_bytes_per_s == null' '.N_rw_bytes_per_s == 5e6'
+check "nor is a bound or a speed-up made up" is '.bound_ro == null' '.speedup_ro == null' '.runs[0].f == null' '.speedup_rw == 5'
+check "and it says so" said 'note +default-ro was not run'
+check "and that the link was not measured" said 'link not measured under the read-only load \(set to 10.0 MB/s\)'
+
+found "memory differs" migdb-ro '.identical = false | .oracle.differing = 3'
+found "the database is wrong" migdb-ro '.db_ok = false'
+found "a client saw an error" migdb-ro '.client_errors = 1'
+found "the pool is cold" migdb-ro '.warm_percent = 59'
+found "it was an ordinary migration" migdb-ro '.migdb_state = "ordinary" | .migdb_reason = "switched off"'
+found "pages do not add up" migdb-ro '.pages_revoked = 0'
+found "no page was built" migdb-ro '.pages_built = 0 | .pages_returned = 99400'
+found "a default run differs" default-rw '.identical = false'
+all_right
+rm "$dir/migdb-rw.json"
+check_fails "a run is missing: is an error" run
+check "and is told" said '^  migdb-rw: there is no result'
+all_right
+record migdb-rw 105001
+run
+check "slower than 105 %: missed, no error" said '^  MISSED +migdb-rw takes .*: 105 %'
+record default-ro 39999
+run
+check "too short a run: missed" said '^  MISSED +default-ro takes at least 40 s'
+record migdb-ro 12500 '.downtime_ms = 113'
+run
+check "downtime above the limit: missed" said '^  MISSED +downtime .*\(112 ms\): 113 ms'
+
+# Repeats: the median of three is neither the mean nor the last one.
+repeats() {
+	rm -rf "${dir:?}"/*
+	env_json '.repeats = 3 | .wanted = ["default-ro", "migdb-ro"]'
+	record default-ro 50000 . 1
+	record default-ro "$1" . 2
+	record default-ro 52000 . 3
+	record migdb-ro 12400 . 1
+	record migdb-ro 12500 "${2:-.}" 2
+	record migdb-ro 12600 . 3
+}
+repeats 50500
+check "repeats: success" run
+check "repeats: medians" is '[.runs[].total_ms] == [50500, 12500]' '.speedup_ro == 4.04' '[.runs[].repeats | length] == [3, 3]'
+check "repeats: their spread" is '[.runs[].spread_percent.total_ms] == [4, 1.6]'
+check "repeats: nothing is inconclusive" bash -c '! grep inconclusive "$0"' "$dir/said"
+repeats 53000
+run
+check "a spread above 5 % is inconclusive" said '^  met    \(inconclusive: spread 6 %\)  migdb-ro at least 1.5 times'
+check "what does not spread is not" said '^  met     source bytes below'
+repeats 50500 '.db_ok = false'
+check_fails "one repeat is wrong: is an error" run
+check "and which one is told" said '^  migdb-ro, repeat 2: the database is not right'
+repeats 50500
+rm "$dir/2/default-ro.json"
+check_fails "a repeat is missing: is an error" run
+finish
