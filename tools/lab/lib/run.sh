@@ -211,6 +211,12 @@ run_migrate() {
 		say "  $run: memory differs:"
 		head -20 "$dir/$run.oracle" >&2
 	fi
+	# The oracle must know of every page that migdb could build.
+	if ! jq -se '.[0].construct >= (.[1].source["x-migdb"]["candidate-pages"] // 0)' \
+		"$dir/$run.oracle.json" "$dir/$run.migration" >/dev/null; then
+		say "  $run: the construct set is larger than what the guest's hint table names: $(cat "$dir/$run.oracle.json")"
+		identical=false
+	fi
 	oracle_ms=$((($(date +%s%N) - t0) / 1000000))
 	vm_cont "$name" "$to"
 	# The same connections must go on: TCP's retransmission has backed off while

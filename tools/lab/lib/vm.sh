@@ -13,13 +13,16 @@
 #   vm_wait_db NAME [SECONDS]       until the database answers
 #   vm_migrate NAME FROM TO OUT [options of qmp.py migrate]   TO stays paused
 #   vm_oracle NAME FROM TO OUT [MASK...]   compares all RAM; 0: identical
+#   vm_oracle_again NAME HOST OUT [MASK...]   the same after a change on one side only
+#   vm_built NAME HOST OUT          which pages the move to HOST that begins now builds
 #   vm_flip NAME HOST OFFSET        a fault for the oracle to find
 #   vm_died NAME HOST               has the guest ended by itself?  Prints registers
 #   vm_cont NAME HOST / vm_quit NAME HOST / vm_pid NAME HOST
 #   vm_qmp NAME HOST JSON / vm_hmp NAME HOST COMMAND
 #   vm_ssh NAME CMD...              a root shell command in the guest
 #   vm_sql NAME SQL                 as the user sbtest, from outside
-#   vm_masks NAME                   what KVM writes by itself: BLOCK:OFFSET,LEN
+#   vm_masks NAME                   for the oracle, while the guest runs: what KVM writes
+#            by itself (AREA=BLOCK:OFFSET,LEN), where the hint table is (hints=ADDRESS)
 #
 # NAME is db, db2, db3...: db has 10.77.0.21, vsock CID 3, monitor port 4445 of
 # its host; the others count on from there.
@@ -71,7 +74,7 @@ vm_payload() {
 	cp "$GUEST_KERNEL" "$1/guest/vmlinuz"
 	cp "$GUEST_INITRD" "$1/guest/initrd"
 	make -s -C "$TOP/tools/lab/oracle" "O=$BUILD/oracle" >&2 || die "the oracle does not build"
-	cp "$BUILD/oracle/ramhash" "$1/oracle/"
+	cp "$BUILD"/oracle/{ramhash,hintset,claims} "$1/oracle/"
 }
 
 vm_disks() {
@@ -203,10 +206,13 @@ vm_ssh() {
 # 12 bytes, written anew when the destination sets its MSR.  Its address comes
 # from the MSR.  (The areas of system time and steal time are written only when
 # a vCPU is entered, which a paused VM is not: they are compared.)
+# The hint table tells the oracle the construct set, in which no mask is taken.
 vm_masks() {
-	local msr
+	local msr root
 	msr=$((0x$(vm_ssh "$1" rdmsr -p 0 0x4b564d00)))
-	[ $msr -eq 0 ] || printf 'pc.ram:%d,12\n' $msr
+	[ $msr -eq 0 ] || printf 'wall-clock=pc.ram:%d,12\n' $msr
+	root=$(vm_ssh "$1" 'cat /sys/kernel/mm/hints/root_gpa 2>/dev/null') || true
+	[ -z "$root" ] || printf 'hints=%s\n' "$root"
 }
 
 # vm_blocks NAME HOST: "HVA USED NAME" of each RAM block that has a name, which
@@ -221,7 +227,10 @@ vm_ramhash() {
 	local name=$1 host=$2 out=$3 m opts=
 	shift 3
 	for m; do
-		opts="$opts -m $m"
+		case $m in
+		hints=*) ;;
+		*) opts="$opts -m $m" ;;
+		esac
 	done
 	vm_blocks "$name" "$host" >"$out.blocks"
 	[ -s "$out.blocks" ] || die "no RAM blocks of $name on host $host"
@@ -232,25 +241,71 @@ vm_ramhash() {
 	vm_lab exec "$host" rm "/tmp/$name.ramhash"
 }
 
+# vm_hintset NAME HOST BLOCKS OUT [MASK...]: the pages that the guest's hint table
+# names, the most that the construct set of the move can have been; BLOCKS is of
+# vm_blocks.  No OUT without a table.
+vm_hintset() {
+	local name=$1 host=$2 blocks=$3 out=$4 m
+	shift 4
+	rm -f "$out"
+	for m; do
+		[[ $m = hints=* ]] || continue
+		vm_lab exec "$host" "/opt/migdb/oracle/hintset ${m#*=} \$(cat /run/vm/$name.pid) /tmp/$name.set" \
+			<"$blocks" >/dev/null || die "oracle: no hint table of $name on host $host"
+		vm_lab exec "$host" "cat /tmp/$name.set; rm /tmp/$name.set" >"$out"
+	done
+}
+
+vm_paused() {
+	case $(vm_qmp "$1" "$2" '{"execute":"query-status"}') in
+	*'"running": true'*) die "oracle: $1 runs on host $2" ;;
+	esac
+}
+
+# vm_compare OUT FROM TO: the hashes of two sides.
+vm_compare() {
+	local out=$1 sets=() rc=0
+	[ ! -e "$out.set" ] || sets+=(-s "$out.set")
+	[ ! -e "$out.built" ] || sets+=(-b "$out.built")
+	"$BUILD/oracle/ramcmp" "${sets[@]}" "$out.$2" "$out.$3" >"$out" || rc=$?
+	[ $rc -le 1 ] || die "ramcmp failed"
+	tail -1 "$out" >"$out.json"
+	return $rc
+}
+
 # vm_oracle NAME FROM TO OUT [MASK...]: both must not run.  OUT gets ramcmp's
-# lines, OUT.json its summary.
+# lines, OUT.json its summary, OUT.set the pages that the hint table names.
 vm_oracle() {
-	local name=$1 from=$2 to=$3 out=$4 pid rc=0
+	local name=$1 from=$2 to=$3 out=$4 pid
 	shift 4
 	vm_state "$name" >/dev/null
-	for h in "$from" "$to"; do
-		case $(vm_qmp "$name" "$h" '{"execute":"query-status"}') in
-		*'"running": true'*) die "oracle: $name runs on host $h" ;;
-		esac
-	done
+	vm_paused "$name" "$from"
+	vm_paused "$name" "$to"
 	vm_ramhash "$name" "$from" "$out.$from" "$@" &
 	pid=$!
 	vm_ramhash "$name" "$to" "$out.$to" "$@"
 	wait $pid || die "the oracle failed on host $from"
-	"$BUILD/oracle/ramcmp" "$out.$from" "$out.$to" >"$out" || rc=$?
-	[ $rc -le 1 ] || die "ramcmp failed"
-	tail -1 "$out" >"$out.json"
-	return $rc
+	vm_hintset "$name" "$from" "$out.$from.blocks" "$out.set" "$@"
+	vm_compare "$out" "$from" "$to"
+}
+
+# vm_oracle_again NAME HOST OUT [MASK...]: after a change on HOST, against what
+# vm_oracle found on the other host.
+vm_oracle_again() {
+	local name=$1 host=$2 out=$3 other=a
+	[ "$host" = b ] || other=b
+	shift 3
+	vm_paused "$name" "$host"
+	vm_ramhash "$name" "$host" "$out.$host" "$@"
+	vm_compare "$out" $other "$host"
+}
+
+# vm_built NAME HOST OUT: watches the claims of a move to HOST from outside; call it
+# in the background before the move.  OUT gets the frames, OUT.json the number.
+VM_FIRST_FRAME=0x200	# the QEMU series leaves the first 2 MiB alone
+vm_built() {
+	vm_lab exec "$2" "/opt/migdb/oracle/claims $VM_FIRST_FRAME 60 \$(cat /run/vm/$1.pid) /tmp/$1.built" >"$3.json" || return
+	vm_lab exec "$2" "cat /tmp/$1.built; rm /tmp/$1.built" >"$3"
 }
 
 # vm_flip NAME HOST OFFSET: inverts one byte of the guest's RAM from outside, which

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Compares two files of ramhash: every block of each side must be in the other
- * one with the same size and the same hash for each page.
+ * one with the same size and the same hash for each page, and both must have left
+ * out the same bytes, none of them in a page of the construct set.
  *
  * Differing pages go to stdout, "differs BLOCK OFFSET gfn GFN", a JSON summary
  * is the last line.  Exit code 0: identical, 1: not, 2: could not compare.
@@ -20,8 +21,18 @@ struct image {
 	char *data;
 	size_t size;
 	struct ramhash_file *hdr;
+	struct ramhash_mask *mask;
 	struct ramhash_block **block;
 };
+
+/* Guest frames, one bit each. */
+struct set {
+	unsigned char *bits;
+	uint64_t bytes, count;
+};
+
+static const char *ram = "pc.ram";
+static uint64_t below_4g = ~0ull;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
 {
@@ -67,6 +78,10 @@ static void load(struct image *img, const char *path)
 	if (!img->block)
 		die("out of memory");
 	pos = sizeof(*img->hdr);
+	img->mask = (struct ramhash_mask *)(img->data + pos);
+	if ((img->size - pos) / sizeof(*img->mask) < img->hdr->nr_masks)
+		die("%s is cut short", path);
+	pos += img->hdr->nr_masks * sizeof(*img->mask);
 	for (i = 0; i < img->hdr->nr_blocks; i++) {
 		struct ramhash_block *b = (struct ramhash_block *)(img->data + pos);
 
@@ -104,16 +119,85 @@ static void refuse_empty(const struct image *im, struct ramhash_block *x)
 	die("%s: all pages of %s are the same: no guest has run there", im->path, x->name);
 }
 
+/* Where in the guest an offset of its RAM is. */
+static uint64_t gfn_of(uint64_t off)
+{
+	return (off < below_4g ? off : off - below_4g + (1ull << 32)) / RAMHASH_PAGE;
+}
+
+/* A text file whose lines begin with a frame number in hexadecimal. */
+static void load_set(struct set *set, const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char line[256];
+
+	if (!f)
+		die("cannot open %s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long long gfn;
+		char *end;
+
+		if (*line == '#')
+			continue;
+		gfn = strtoull(line, &end, 16);
+		if (end == line || gfn > 1ull << 40)
+			die("%s: bad line: %s", path, line);
+		if (gfn / 8 >= set->bytes) {
+			uint64_t bytes = (gfn / 8 + 1) * 2;
+
+			set->bits = realloc(set->bits, bytes);
+			if (!set->bits)
+				die("out of memory");
+			memset(set->bits + set->bytes, 0, bytes - set->bytes);
+			set->bytes = bytes;
+		}
+		set->count += !(set->bits[gfn / 8] >> gfn % 8 & 1);
+		set->bits[gfn / 8] |= 1 << gfn % 8;
+	}
+	if (ferror(f))
+		die("cannot read %s", path);
+	fclose(f);
+}
+
+static int in_set(const struct set *set, uint64_t gfn)
+{
+	return gfn / 8 < set->bytes && set->bits[gfn / 8] >> gfn % 8 & 1;
+}
+
+/*
+ * Nothing is left out on one side only, and never a page that migdb may have built:
+ * it would be the one that nobody looks at.
+ */
+static void check_masks(const struct image *a, const struct image *b, const struct set *construct)
+{
+	uint32_t i;
+
+	if (a->hdr->nr_masks != b->hdr->nr_masks ||
+	    memcmp(a->mask, b->mask, a->hdr->nr_masks * sizeof(*a->mask)))
+		die("%s and %s leave out different bytes", a->path, b->path);
+	for (i = 0; i < a->hdr->nr_masks; i++) {
+		const struct ramhash_mask *m = &a->mask[i];
+		uint64_t p;
+
+		if (strcmp(m->name, ram))
+			continue;
+		for (p = m->start / RAMHASH_PAGE; p <= (m->start + m->len - 1) / RAMHASH_PAGE; p++)
+			if (in_set(construct, gfn_of(p * RAMHASH_PAGE)))
+				die("the mask %.*s is in gfn 0x%llx, which is in the construct set: refused",
+				    RAMHASH_KIND, m->kind,
+				    (unsigned long long)gfn_of(p * RAMHASH_PAGE));
+	}
+}
+
 int main(int argc, char **argv)
 {
-	uint64_t pages = 0, bytes = 0, differing = 0, blocks = 0, max = 100;
-	const char *ram = "pc.ram";
-	uint64_t below_4g = ~0ull;
+	uint64_t pages = 0, bytes = 0, differing = 0, blocks = 0, max = 100, masked = 0;
+	struct set construct = {}, built = {};
 	struct image a, b;
 	uint32_t i;
 	int c;
 
-	while ((c = getopt(argc, argv, "r:l:n:")) != -1) {
+	while ((c = getopt(argc, argv, "r:l:n:s:b:")) != -1) {
 		switch (c) {
 		case 'r':
 			ram = optarg;
@@ -124,6 +208,12 @@ int main(int argc, char **argv)
 		case 'n':
 			max = strtoull(optarg, NULL, 0);
 			break;
+		case 's':
+			load_set(&construct, optarg);
+			break;
+		case 'b':
+			load_set(&built, optarg);
+			break;
 		default:
 			goto usage;
 		}
@@ -132,6 +222,9 @@ int main(int argc, char **argv)
 		goto usage;
 	load(&a, argv[optind]);
 	load(&b, argv[optind + 1]);
+	check_masks(&a, &b, &construct);
+	for (i = 0; i < a.hdr->nr_masks; i++)
+		masked += a.mask[i].len;
 	for (i = 0; i < b.hdr->nr_blocks; i++) {
 		if (find(&a, b.block[i]->name))
 			continue;
@@ -156,7 +249,7 @@ int main(int argc, char **argv)
 		if (!strcmp(x->name, ram))
 			refuse_empty(&a, x);
 		for (p = 0; p < x->pages; p++) {
-			uint64_t off = p * RAMHASH_PAGE, gpa;
+			uint64_t off = p * RAMHASH_PAGE, gfn;
 
 			if (!memcmp(&hashes(x)[p], &hashes(y)[p], sizeof(struct ramhash_hash)))
 				continue;
@@ -167,9 +260,11 @@ int main(int argc, char **argv)
 				printf("differs %s 0x%llx\n", x->name, (unsigned long long)off);
 				continue;
 			}
-			gpa = off < below_4g ? off : off - below_4g + (1ull << 32);
-			printf("differs %s 0x%llx gfn 0x%llx\n", x->name, (unsigned long long)off,
-			       (unsigned long long)(gpa / RAMHASH_PAGE));
+			gfn = gfn_of(off);
+			printf("differs %s 0x%llx gfn 0x%llx%s%s\n", x->name, (unsigned long long)off,
+			       (unsigned long long)gfn,
+			       in_set(&construct, gfn) ? " in the construct set" : "",
+			       in_set(&built, gfn) ? ", built" : "");
 		}
 		pages += x->pages;
 		bytes += x->used;
@@ -177,16 +272,18 @@ int main(int argc, char **argv)
 	if (differing > max)
 		printf("and %llu more\n", (unsigned long long)(differing - max));
 	printf("{\"identical\":%s,\"blocks\":%u,\"bad_blocks\":%llu,\"pages\":%llu,\"bytes\":%llu,"
-	       "\"differing\":%llu,\"masked_bytes\":[%llu,%llu]}\n",
+	       "\"differing\":%llu,\"masked_bytes\":%llu,\"construct\":%llu}\n",
 	       differing || blocks ? "false" : "true", a.hdr->nr_blocks,
 	       (unsigned long long)blocks, (unsigned long long)pages, (unsigned long long)bytes,
-	       (unsigned long long)differing, (unsigned long long)a.hdr->masked_bytes,
-	       (unsigned long long)b.hdr->masked_bytes);
+	       (unsigned long long)differing, (unsigned long long)masked,
+	       (unsigned long long)construct.count);
 	return differing || blocks ? 1 : 0;
 usage:
-	fputs("usage: ramcmp [-r RAMBLOCK] [-l BYTES_BELOW_4G] [-n MAX_LINES] A B\n"
+	fputs("usage: ramcmp [-r RAMBLOCK] [-l BYTES_BELOW_4G] [-n MAX_LINES] [-s SET] [-b BUILT] A B\n"
 	      "RAMBLOCK (pc.ram) is the one whose offsets are guest addresses; what is above\n"
-	      "BYTES_BELOW_4G (default: everything is below) begins at 4 GiB in the guest.\n",
+	      "BYTES_BELOW_4G (default: everything is below) begins at 4 GiB in the guest.\n"
+	      "SET and BUILT: lines that begin with a guest frame number in hexadecimal: the\n"
+	      "construct set, in which nothing may be masked, and the pages built of it.\n",
 	      stderr);
 	return 2;
 }

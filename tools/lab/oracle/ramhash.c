@@ -28,13 +28,22 @@ struct block {
 	uint64_t hva;
 };
 
-struct mask {
-	char name[RAMHASH_NAME];
-	uint64_t start, len;
+/*
+ * What the host's KVM writes by itself, and so may differ: nothing else can be
+ * left out, and never more than the area's size.  See the x86 headers
+ * kvm_para.h and pvclock-abi.h.
+ */
+static const struct {
+	const char *kind;
+	uint64_t max_len;
+} areas[] = {
+	{ "wall-clock", 12 },
+	{ "steal-time", 64 },
 };
 
 static struct block blocks[MAX_BLOCKS];
-static struct mask masks[MAX_MASKS];
+static struct ramhash_mask masks[MAX_MASKS];
+static uint64_t masked[MAX_MASKS];
 static int nr_blocks, nr_masks;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
@@ -51,10 +60,11 @@ static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt,
 
 static void usage(void)
 {
-	fputs("usage: ramhash [-m BLOCK:OFFSET,LEN]... PID OUT <BLOCKS\n"
+	fputs("usage: ramhash [-m AREA=BLOCK:OFFSET,LEN]... PID OUT <BLOCKS\n"
 	      "       ramhash -p ADDRESS,LEN PID        hex dump of the process's memory\n"
 	      "       ramhash -f ADDRESS PID            invert the byte at ADDRESS\n"
-	      "BLOCKS: lines of \"HVA USED NAME\"; -m leaves these bytes out of the hash.\n"
+	      "BLOCKS: lines of \"HVA USED NAME\"; -m leaves these bytes out of the hash;\n"
+	      "AREA says what KVM keeps there: wall-clock, steal-time.\n"
 	      "ADDRESS is a virtual address of the process, numbers may be hexadecimal.\n",
 	      stderr);
 	exit(2);
@@ -73,22 +83,34 @@ static uint64_t number(const char *s, char **end)
 
 static void add_mask(const char *arg)
 {
-	const char *colon = strrchr(arg, ':');
-	struct mask *m = &masks[nr_masks];
+	const char *equals = strchr(arg, '='), *colon = strrchr(arg, ':');
+	struct ramhash_mask *m = &masks[nr_masks];
+	unsigned int i;
 	char *end;
 
-	if (!colon || nr_masks == MAX_MASKS)
+	if (!equals || !colon || colon < equals || nr_masks == MAX_MASKS)
 		die("bad mask '%s'", arg);
-	if ((size_t)(colon - arg) >= sizeof(m->name))
-		die("block name too long in '%s'", arg);
-	memcpy(m->name, arg, colon - arg);
+	if ((size_t)(equals - arg) >= sizeof(m->kind) ||
+	    (size_t)(colon - equals - 1) >= sizeof(m->name))
+		die("name too long in '%s'", arg);
+	memcpy(m->kind, arg, equals - arg);
+	memcpy(m->name, equals + 1, colon - equals - 1);
 	m->start = number(colon + 1, &end);
 	if (*end != ',')
 		die("bad mask '%s'", arg);
 	m->len = number(end + 1, &end);
-	if (*end || !m->len || m->len > RAMHASH_PAGE)
-		die("mask '%s': a length from 1 to %u is wanted", arg, RAMHASH_PAGE);
-	nr_masks++;
+	if (*end || !m->len)
+		die("bad mask '%s'", arg);
+	for (i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
+		if (strcmp(areas[i].kind, m->kind))
+			continue;
+		if (m->len > areas[i].max_len)
+			die("mask '%s': %s has %llu bytes", arg, m->kind,
+			    (unsigned long long)areas[i].max_len);
+		nr_masks++;
+		return;
+	}
+	die("mask '%s': KVM writes no area of that name by itself", arg);
 }
 
 static void read_blocks(FILE *in)
@@ -128,10 +150,10 @@ static void read_mem(int fd, void *buf, size_t len, uint64_t addr)
 	}
 }
 
-/* Zero what the masks name in a chunk; returns how many bytes that was. */
-static uint64_t apply_masks(const char *name, unsigned char *buf, uint64_t off, size_t len)
+/* Zero what the masks name in a chunk. */
+static void apply_masks(const char *name, unsigned char *buf, uint64_t off, size_t len)
 {
-	uint64_t a, b, sum = 0;
+	uint64_t a, b;
 	int i;
 
 	for (i = 0; i < nr_masks; i++) {
@@ -144,15 +166,27 @@ static uint64_t apply_masks(const char *name, unsigned char *buf, uint64_t off, 
 		if (a >= b)
 			continue;
 		memset(buf + (a - off), 0, b - a);
-		sum += b - a;
+		masked[i] += b - a;
 	}
-	return sum;
+}
+
+/* One that leaves nothing out was meant for something else. */
+static void check_masks(void)
+{
+	int i;
+
+	for (i = 0; i < nr_masks; i++)
+		if (masked[i] != masks[i].len)
+			die("mask %s=%s:%#llx,%llu is not inside a block", masks[i].kind,
+			    masks[i].name, (unsigned long long)masks[i].start,
+			    (unsigned long long)masks[i].len);
 }
 
 static void hash_blocks(int fd, const char *path)
 {
 	struct ramhash_file fh = {
 		.magic = RAMHASH_MAGIC, .page_size = RAMHASH_PAGE, .nr_blocks = nr_blocks,
+		.nr_masks = nr_masks,
 	};
 	static struct ramhash_hash hash[CHUNK / RAMHASH_PAGE];
 	unsigned char *buf = aligned_alloc(RAMHASH_PAGE, CHUNK);
@@ -162,6 +196,7 @@ static void hash_blocks(int fd, const char *path)
 	if (!buf || !out)
 		die("cannot write %s: %s", path, strerror(errno));
 	fwrite(&fh, sizeof(fh), 1, out);
+	fwrite(masks, sizeof(masks[0]), nr_masks, out);
 	for (i = 0; i < nr_blocks; i++) {
 		struct block *b = &blocks[i];
 		uint64_t off;
@@ -173,7 +208,7 @@ static void hash_blocks(int fd, const char *path)
 
 			read_mem(fd, buf, len, b->hva + off);
 			memset(buf + len, 0, n * RAMHASH_PAGE - len);
-			fh.masked_bytes += apply_masks(b->hdr.name, buf, off, len);
+			apply_masks(b->hdr.name, buf, off, len);
 			for (p = 0; p < n; p++) {
 				XXH128_hash_t h = XXH3_128bits(buf + p * RAMHASH_PAGE,
 							       RAMHASH_PAGE);
@@ -184,8 +219,7 @@ static void hash_blocks(int fd, const char *path)
 			fwrite(hash, sizeof(hash[0]), n, out);
 		}
 	}
-	rewind(out);
-	fwrite(&fh, sizeof(fh), 1, out);
+	check_masks();
 	if (ferror(out) || fclose(out))
 		die("cannot write %s", path);
 	free(buf);

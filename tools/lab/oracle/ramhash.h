@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * File format between ramhash and ramcmp: a file header, then for each RAM
- * block a block header directly followed by one 16-byte hash per page.
+ * File format between ramhash and ramcmp: a file header, what was left out, then
+ * for each RAM block a block header directly followed by one 16-byte hash per page.
  * Native endianness: both ends are hosts of one lab.
  */
 #ifndef RAMHASH_H
@@ -9,15 +9,24 @@
 
 #include <stdint.h>
 
-#define RAMHASH_MAGIC	"ramhash1"
+#define RAMHASH_MAGIC	"ramhash2"
 #define RAMHASH_PAGE	4096u
 #define RAMHASH_NAME	256
+#define RAMHASH_KIND	16
 
 struct ramhash_file {
 	char magic[8];
 	uint32_t page_size;
 	uint32_t nr_blocks;
-	uint64_t masked_bytes;
+	uint32_t nr_masks;
+	uint32_t reserved;
+};
+
+struct ramhash_mask {
+	char kind[RAMHASH_KIND];	/* which area of KVM's it is */
+	char name[RAMHASH_NAME];	/* of the block */
+	uint64_t start;			/* in the block, bytes */
+	uint64_t len;
 };
 
 struct ramhash_block {
