@@ -70,7 +70,7 @@ scene_up() {
 	lab_up "${disks[@]}" "${payload[@]}" --payload "$SCENE/payload" "$@"
 	if [ "$variant" = migdb ]; then
 		for h in a b; do
-			check "migdb loads on host $h" on $h "modprobe vhost && insmod /opt/migdb/migdb.ko"
+			check "migdb loads on host $h" vm_load_migdb $h
 		done
 	fi
 	step "booting the database VM"
