@@ -9,7 +9,8 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo 'migdb: live migration that builds database pages from shared storage'
 	@echo
-	@echo '  make demo            move a MariaDB VM between two emulated hosts: table and verdict'
+	@echo '  make demo            move a MariaDB VM between two emulated hosts: table and verdict;'
+	@echo '                       REPEATS=3: medians of three of each'
 	@echo '  make check           every test there is; the last line counts them'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
 	@echo '  make bench-guest     what hints cost a database in the guest'
@@ -69,7 +70,7 @@ check:
 	@tools/lab/check
 
 demo:
-	@tools/lab/demo
+	@tools/lab/demo $(if $(REPEATS),--repeats $(REPEATS))
 
 bench:
 	@tools/lab/bench
