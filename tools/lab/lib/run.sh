@@ -13,6 +13,7 @@
 # The state before each run: all tables in the pool, nothing dirty in it.
 
 . "$(dirname "${BASH_SOURCE[0]}")/vm.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/content.sh"
 
 RUN_THREADS=${RUN_THREADS:-4}
 RUN_BEFORE=${RUN_BEFORE:-5}	# seconds of load before the move
@@ -85,28 +86,39 @@ run_check_table() {
 	[ "$(vm_sql "$1" "CHECK TABLE sbtest.$2" | awk -F'\t' '$3 == "status" { print $4 }')" = OK ]
 }
 
-run_rows_table() {
-	vm_sql "$1" "SELECT '$2', COUNT(*), MIN(id), MAX(id), SUM(id) FROM sbtest.$2 FORCE INDEX (k_${2#sbtest})"
+# run_content NAME: what a read-only load leaves as it is.
+run_content() {
+	run_tables run_checksum_table "$1" | sort
 }
 
-# run_content NAME LOAD: what must be the same after the move.  A read-only run
-# compares the content itself.  sysbench's read-write transactions change rows,
-# and delete and insert the same id: number and sum of the ids stay.
-run_content() {
-	case $2 in
-	ro) run_tables run_checksum_table "$1" | sort ;;
-	rw) run_tables run_rows_table "$1" | sort ;;
+# After a read-only run the content is what it was; after a read-write run it is what
+# the disk and the redo log say (lib/content.sh).
+run_content_ok() {
+	local name=$1 host=$2 load=$3 out=$4 want got
+	case $load in
+	ro)
+		want=$out.content got=$out.content.after
+		run_content "$name" >"$got" || return 1 ;;
+	rw)
+		want=$out.stored got=$out.served
+		content_served "$name" "$got" || return 1
+		content_stored "$name" "$host" "$want" || { say "  the stored tables cannot be read"; return 1; }
+		if content_replayed "$want.log" "$(cat "$out.lsn")"; then
+			echo log >"$out.compared"
+		else
+			echo pages >"$out.compared"
+		fi ;;
 	esac
+	[ -s "$want" ] && cmp -s "$want" "$got" && return
+	say "  the content of the tables is not what it must be:"
+	diff "$want" "$got" >&2
+	return 1
 }
 
 # The server's uptime tells a restart that nobody would notice otherwise.
 run_db_ok() {
-	local name=$1 load=$2 dir=$3 run=$4 ok=1
-	run_content "$name" "$load" >"$dir/$run.content.after" || ok=0
-	if ! cmp -s "$dir/$run.content" "$dir/$run.content.after"; then
-		say "  $run: the content of the tables is not what it was"
-		ok=0
-	fi
+	local name=$1 load=$2 dir=$3 run=$4 host=$5 ok=1
+	run_content_ok "$name" "$host" "$load" "$dir/$run" || { say "  $run: the content is not right"; ok=0; }
 	run_tables run_check_table "$name" || { say "  $run: CHECK TABLE is not OK"; ok=0; }
 	[ "$(vm_sql "$name" "CHECK TABLE ledger.account, ledger.journal" | grep -c 'status.*OK')" = 2 ] ||
 		{ say "  $run: CHECK TABLE of the ledger is not OK"; ok=0; }
@@ -179,15 +191,15 @@ run_migrate() {
 	fi
 	run_warm "$name"
 	warm=$(run_warmth "$name")
-	if [ "$load" = ro ] && [ -s "$dir/content.ro" ]; then
-		cp "$dir/content.ro" "$dir/$run.content"
+	if [ "$load" = rw ]; then
+		content_lsn "$name" >"$dir/$run.lsn" || die "$run: the database does not tell its log's end"
+		echo pages >"$dir/$run.compared"
+		rm -f "$dir/content.ro"
 	else
-		run_content "$name" "$load" >"$dir/$run.content" || die "$run: the tables cannot be read"
 		# read-only runs share it, until a run writes
-		case $load in
-		ro) cp "$dir/$run.content" "$dir/content.ro" ;;
-		*) rm -f "$dir/content.ro" ;;
-		esac
+		[ -s "$dir/content.ro" ] || run_content "$name" >"$dir/content.ro" || die "$run: the tables cannot be read"
+		cp "$dir/content.ro" "$dir/$run.content"
+		echo before >"$dir/$run.compared"
 	fi
 	mapfile -t masks < <(vm_masks "$name")
 	mapfile -t caps < <(run_caps "$run")
@@ -232,10 +244,10 @@ run_migrate() {
 	errors=$(run_client_errors "$dir/$run.sysbench" "$dir/$run.ledger" "$RUN_DIED" "$served")
 	step "$run: $(jq -r '"\(.total_ms / 100 | round / 10) s, \(.source.ram.transferred / 1000000 | floor) MB"' "$dir/$run.migration"), identical: $identical; checking the database"
 	vm_quit "$name" "$from"
-	! run_db_ok "$name" "$load" "$dir" "$run" || db_ok=true
+	! run_db_ok "$name" "$load" "$dir" "$run" "$to" || db_ok=true
 	jq -n --slurpfile m "$dir/$run.migration" --slurpfile o "$dir/$run.oracle.json" \
 		--arg name "$run" --argjson oracle_ms "$oracle_ms" --argjson identical $identical \
-		--argjson db_ok $db_ok --argjson errors "$errors" --argjson warm "$warm" --argjson served "$served" '
+		--argjson db_ok $db_ok --arg compared "$(cat "$dir/$run.compared")" --argjson errors "$errors" --argjson warm "$warm" --argjson served "$served" '
 		$m[0] as $m | $m.source["x-migdb"] as $x | $m.destination["x-migdb"] as $d |
 		{ name: $name, total_ms: $m.total_ms, downtime_ms: $m.source.downtime, oracle_ms: $oracle_ms,
 		  source_bytes: $m.source.ram.transferred,
@@ -248,6 +260,6 @@ run_migrate() {
 		  migdb_state: $x.state, migdb_reason: $x.reason,
 		  read_bytes: ($d["read-bytes"] // 0), reads: ($d.reads // 0), memory_bytes: ($x["memory-bytes"] // 0),
 		  migdb_source: $x, migdb_destination: $d,
-		  identical: $identical, oracle: $o[0], db_ok: $db_ok, client_errors: $errors,
+		  identical: $identical, oracle: $o[0], db_ok: $db_ok, db_compared: $compared, client_errors: $errors,
 		  warm_percent: $warm, served_after: $served }' >"$dir/$run.json"
 }

@@ -52,7 +52,7 @@ scene_up() {
 	guest_ready
 	rm -rf "$SCENE"
 	mkdir -p "$SCENE"
-	at_exit "rm -rf $SCENE/disks $SCENE/payload"
+	at_exit "rm -rf $SCENE/disks $SCENE/payload; content_clean"
 	scene_build >"$SCENE/build.log" 2>&1 ||
 		{ tail -20 "$SCENE/build.log" >&2; die "the modules or migdb-hints do not build (log: $SCENE/build.log)"; }
 	guest_disks_fresh "$SCENE/disks"
