@@ -38,7 +38,7 @@ content_lsn() {
 content_quiet() {
 	local end=$((SECONDS + 60))
 	until [ "$(vm_sql "$1" "SELECT COUNT(*) FROM information_schema.innodb_trx")" = 0 ]; do
-		[ $SECONDS -lt $end ] || die "transactions of $1 do not end"
+		[ $SECONDS -lt $end ] || { say "  transactions of $1 do not end"; return 1; }
 		sleep 0.3
 	done
 }
@@ -50,7 +50,7 @@ content_checksum() {
 content_served() {
 	local t pids=() rc=0
 	rm -f "$2".*
-	content_quiet "$1"
+	content_quiet "$1" || return 1
 	while read -r t; do
 		content_checksum "$1" "$t" "$2" &
 		pids+=($!)
@@ -138,5 +138,9 @@ content_replayed() {
 }
 
 content_clean() {
-	rm -rf "$BUILD/content-$LAB_NAME"
+	local dir=$BUILD/content-$LAB_NAME pid
+	if pid=$(cat "$dir/pid" 2>/dev/null) && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$dir/data"; then
+		kill -KILL "$pid" 2>/dev/null || true
+	fi
+	rm -rf "$dir"
 }
