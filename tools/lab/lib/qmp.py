@@ -40,7 +40,9 @@ class QMP:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
         self.events = []
-        self._next(timeout)
+        # A late greeting would be taken for the answer.
+        if self._next(timeout) is None:
+            raise TimeoutError(f"{addr}: the monitor says nothing")
         self.cmd("qmp_capabilities")
 
     def _next(self, timeout):
