@@ -21,6 +21,12 @@
 /* Out of ids: look for disks that have gone, no more often than this. */
 #define MHINT_CROWDED_RECHECK_MS	10000
 
+/*
+ * How long anybody waits for a disk to say who it is.  Well below what a VMM
+ * waits for the answer to HELLO.
+ */
+#define MHINT_ASK_MS			2000
+
 /* Table pages above one entry per frame of RAM: ends of memory ranges. */
 #define MHINT_TABLE_SLACK_PAGES		64
 

@@ -62,7 +62,8 @@ struct mhint_chunk {
 			 sizeof(struct mhint_note))
 
 static DEFINE_PER_CPU(struct mhint_ring, mhint_rings);
-static DEFINE_MUTEX(mhint_drain_lock);
+/* The table, disks, and freezing. */
+DEFINE_MUTEX(mhint_drain_lock);
 static struct workqueue_struct *drain_wq;
 static struct delayed_work drain_work;
 static unsigned long drain_delay;
@@ -192,7 +193,7 @@ void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
 	local_irq_restore(flags);
 
 	if (after >= half && before < half)
-		mod_delayed_work(drain_wq, &drain_work, 0);
+		mhint_drain_soon();
 	else if (!before && after)
 		queue_delayed_work(drain_wq, &drain_work, drain_delay);
 }
@@ -249,7 +250,7 @@ static void drain_cpu(struct mhint_ring *ring)
 	if (!nr)	/* not swapped: it is being appended to */
 		return;
 
-	/* Every disk that these notes name has its slot by now. */
+	/* Every disk that these notes name has its slot by now: ask the new ones. */
 	mhint_disks_resolve();
 	for (i = 0; i < nr; i++) {
 		if (frozen)
@@ -308,6 +309,12 @@ void mhint_drain(void)
 	mutex_unlock(&mhint_drain_lock);
 }
 
+/* A worker does it. */
+void mhint_drain_soon(void)
+{
+	mod_delayed_work(drain_wq, &drain_work, 0);
+}
+
 static void drain_fn(struct work_struct *work)
 {
 	mhint_drain();
@@ -334,7 +341,6 @@ int mhint_enter_notes(const struct mhint_note *notes, u32 nr,
 	mutex_lock(&mhint_drain_lock);
 	if (*cancelled || frozen || !enabled)
 		goto out;
-	mhint_disks_resolve();
 	for (i = 0; i < nr; i++) {
 		discardable |= mhint_entry_class(notes[i].entry) ==
 			       MEM_HINT_CLASS_DISCARDABLE;
@@ -481,24 +487,25 @@ out:
  * mhint_disk_hinted - may entries name this disk?
  * @disk: in use by the caller
  *
- * Asks the disk who it is if that is not known yet.
+ * Has the disk asked who it is if that is not known yet, and waits for that.
+ *
+ * Return: as of mhint_disk_wait().
  */
-bool mhint_disk_hinted(struct gendisk *disk)
+int mhint_disk_hinted(struct gendisk *disk)
 {
-	bool known, hinted;
+	u64 diskseq = disk->diskseq;
+	bool known;
 	int err;
-	u32 id;
 
 	rcu_read_lock();
 	err = mhint_disk_find(disk, &known);
 	rcu_read_unlock();
 	if (err < 0)
-		return false;
+		return -EOPNOTSUPP;
 	mutex_lock(&mhint_drain_lock);
 	mhint_disks_resolve();
-	hinted = mhint_disk_id(disk->diskseq, &id);
 	mutex_unlock(&mhint_drain_lock);
-	return hinted;
+	return mhint_disk_wait(diskseq);
 }
 
 /* Events and calls say the number of the migration that comes next. */
@@ -522,37 +529,47 @@ u64 mhint_root_gpa(void)
 	return virt_to_phys(table.root);
 }
 
-/* Enter what there is, and ask each disk whether it is still there. */
-static void recheck_disks(void)
+/*
+ * Enter what there is, ask each disk whether it is still there, and wait for the
+ * answers for a while.  Takes mhint_drain_lock, whatever is returned.
+ */
+static int recheck_disks(void)
 {
+	int err;
+
+	mutex_lock(&mhint_drain_lock);
 	drain_locked();
-	if (frozen)
-		return;
-	mhint_disks_recheck();
-	drop_stale_disks();
-	publish();
+	if (!frozen)
+		mhint_disks_recheck();
+	mutex_unlock(&mhint_drain_lock);
+	err = mhint_disks_wait();
+	mutex_lock(&mhint_drain_lock);
+	if (!frozen) {
+		drop_stale_disks();
+		publish();
+	}
+	return err;
 }
 
-/* The disks that entries may name. */
+/* The disks that entries may name; those that have not answered yet are none. */
 u32 mhint_list_disks(struct mem_hint_disk *disks, u32 max)
 {
 	u32 nr;
 
-	mutex_lock(&mhint_drain_lock);
-	recheck_disks();
+	recheck_disks();	/* a kernel thread's */
 	nr = mhint_disks_fill(disks, max);
 	mutex_unlock(&mhint_drain_lock);
 	return nr;
 }
 
-/* The same and those that are refused, as text. */
+/* The same and those that are refused, as text; -EINTR. */
 ssize_t mhint_show_disks(char *buf)
 {
 	ssize_t len;
 
-	mutex_lock(&mhint_drain_lock);
-	recheck_disks();
-	len = mhint_disks_text(buf);
+	len = recheck_disks();
+	if (!len)
+		len = mhint_disks_text(buf);
 	mutex_unlock(&mhint_drain_lock);
 	return len;
 }
@@ -645,6 +662,10 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 		goto err_index;
 	}
 
+	err = mhint_disks_init();
+	if (err)
+		goto err_wq;
+
 	/* Three levels at least, so that hotplugged memory finds its place. */
 	mhint_table_init(&table, root, &table_ops, NULL,
 			 max(3U, mhint_table_levels(end)));
@@ -654,6 +675,8 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 	publish();
 	return 0;
 
+err_wq:
+	destroy_workqueue(drain_wq);
 err_index:
 	kvfree(index_top);
 err_rings:
@@ -665,7 +688,9 @@ err_rings:
 /* Nobody notes and nobody is connected any more. */
 void mhint_registry_exit(void)
 {
-	cancel_delayed_work_sync(&drain_work);
+	/* Each of the two may start the other one. */
+	disable_delayed_work_sync(&drain_work);
+	mhint_disks_exit();
 	destroy_workqueue(drain_wq);
 	mhint_index_clear(&by_block);
 	kvfree(by_block.top);
