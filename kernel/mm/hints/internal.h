@@ -34,7 +34,7 @@ void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
 		struct mhint_counts *delta);
 void mhint_drain(void);
 void mhint_drain_soon(void);
-int mhint_freeze(struct mem_hint_started *out);
+int mhint_freeze(u64 classes, struct mem_hint_started *out);
 void mhint_thaw(void);
 int mhint_set_enabled(bool on);
 bool mhint_enabled(void);

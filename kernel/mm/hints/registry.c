@@ -76,6 +76,7 @@ static u64 nr_stale;
 static u64 lost;		/* notes that found no memory or no slot */
 static bool frozen;
 static bool discardable;	/* such entries may be there */
+static bool hot;		/* likewise, from processes */
 static LIST_HEAD(pending);
 static u64 nr_pending, max_pending;
 
@@ -342,8 +343,10 @@ int mhint_enter_notes(const struct mhint_note *notes, u32 nr,
 	if (*cancelled || frozen || !enabled)
 		goto out;
 	for (i = 0; i < nr; i++) {
-		discardable |= mhint_entry_class(notes[i].entry) ==
-			       MEM_HINT_CLASS_DISCARDABLE;
+		u32 class = mhint_entry_class(notes[i].entry);
+
+		discardable |= class == MEM_HINT_CLASS_DISCARDABLE;
+		hot |= class == MEM_HINT_CLASS_HOT;
 		enter(&notes[i]);
 	}
 	done(ctx);
@@ -376,8 +379,20 @@ static void forget_discardable(void)
 	discardable = false;
 }
 
+/*
+ * Nor has it a class that another host may not agree to.  Under mhint_drain_lock,
+ * or while frozen.
+ */
+static void forget_hot(bool by_policy)
+{
+	if (hot || by_policy)
+		mhint_table_walk(&table, mhint_policy_reset_leaf, NULL);
+	hot = false;
+}
+
 /**
  * mhint_freeze - bring the table up to date and let it stand still
+ * @classes: that the host agrees to, as bits; no entry gets another one
  * @out: what STARTED says
  *
  * After mhint_snapshot_run(): what I/O says now is newer.
@@ -386,7 +401,7 @@ static void forget_discardable(void)
  *
  * Return: 0; -ESHUTDOWN: hints are disabled, or the module is going; -EBUSY.
  */
-int mhint_freeze(struct mem_hint_started *out)
+int mhint_freeze(u64 classes, struct mem_hint_started *out)
 {
 	bool alive = try_module_get(THIS_MODULE);
 	int err = 0;
@@ -407,7 +422,7 @@ int mhint_freeze(struct mem_hint_started *out)
 	 * From here the table is ours until mhint_thaw(): notes are put aside,
 	 * nobody else is let in to freeze, thaw or disable.
 	 */
-	if (mhint_policy_start(table.generation, table.nr_valid))
+	if (mhint_policy_start(table.generation, table.nr_valid, classes))
 		mhint_table_walk(&table, mhint_policy_leaf, NULL);
 
 	mutex_lock(&mhint_drain_lock);
@@ -418,6 +433,7 @@ int mhint_freeze(struct mem_hint_started *out)
 out:
 	if (err && !frozen) {
 		forget_discardable();
+		forget_hot(false);
 		publish();
 	}
 	mutex_unlock(&mhint_drain_lock);
@@ -432,8 +448,7 @@ void mhint_thaw(void)
 	struct mhint_chunk *c, *next;
 	u32 i;
 
-	if (mhint_policy_complete())
-		mhint_table_walk(&table, mhint_policy_reset_leaf, NULL);
+	forget_hot(mhint_policy_complete());
 	mutex_lock(&mhint_drain_lock);
 	drain_locked();		/* in order: aside first */
 	frozen = false;
