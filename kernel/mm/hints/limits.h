@@ -74,6 +74,10 @@
 /* Pages that are looked up at once. */
 #define MHINT_WALK_PAGES		256
 
+/* How often a busy address space is tried, and how long after, at least. */
+#define MHINT_MM_TRIES			20
+#define MHINT_MM_RETRY_US		500
+
 /* How long START waits for processes to be ready, and for the walk. */
 #define MHINT_READY_MS_DEFAULT		200
 #define MHINT_READY_MS_MAX		2000
