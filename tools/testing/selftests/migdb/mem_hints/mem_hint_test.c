@@ -1532,41 +1532,50 @@ T(discard_fork_takes_back)
 	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
 }
 
-static volatile bool stop_forking;
+#define FORK_PAGES	10240	/* some batches */
 
-static void *fork_on(void *arg)
+static void *fork_later(void *arg)
 {
-	while (!stop_forking) {
-		pid_t pid = fork();
+	pid_t pid;
 
-		if (!pid)
-			_exit(0);
-		waitpid(pid, NULL, 0);
-		usleep(random() % 3000);
-	}
-	return NULL;
+	usleep(*(unsigned int *)arg);
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	return waitpid(pid, NULL, 0) == pid ? arg : NULL;
 }
 
-/* Forks at any point of a snapshot. */
-T(discard_forks_meanwhile)
+/* A fork at any point of a start: what is discardable before is taken back. */
+T(discard_fork_meanwhile)
 {
-	char *p = locked_pages(2048);
+	uint64_t before, found, took_back = 0;
+	char *p = locked_pages(FORK_PAGES);
 	pthread_t thread;
-	int i, fd;
+	int i, k, fd;
 
 	ASSERT_NE(p, NULL);
-	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 2048 * PAGE), 0);
-	ASSERT_EQ(pthread_create(&thread, NULL, fork_on, NULL), 0);
-	for (i = 0; i < 20; i++) {
-		memset(p, i, 2048 * PAGE);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, FORK_PAGES * PAGE), 0);
+	for (i = 1; i <= 60 && (i <= 12 || !took_back); i++) {
+		unsigned int delay_us = random() % 150000;
+		void *forked;
+
+		memset(p, i, FORK_PAGES * PAGE);
+		before = hints_u64("nr_taken_back");
+		ASSERT_EQ(pthread_create(&thread, NULL, fork_later, &delay_us), 0);
 		fd = start(DISCARDABLE);
+		pthread_join(thread, &forked);
 		ASSERT_GE(fd, 0);
+		ASSERT_NE(forked, NULL);
+		found = snapshot("discardable");
+		ASSERT_EQ(hints_u64("nr_taken_back") - before, found)
+			TH_LOG("round %d, fork after %u us", i, delay_us);
+		took_back += found;
+		for (k = 0; k < FORK_PAGES; k++)
+			ASSERT_EQ(p[k * PAGE], i);
 		ASSERT_TRUE(complete(fd));
-		ASSERT_EQ(p[0], i);
-		ASSERT_EQ(p[2048 * PAGE - 1], i);
 	}
-	stop_forking = true;
-	pthread_join(thread, NULL);
+	EXPECT_GT(took_back, 0);
+	TH_LOG("%d rounds, %llu pages", i - 1, (unsigned long long)took_back);
 }
 
 /* Where others may move pages, or have them, none is discardable. */

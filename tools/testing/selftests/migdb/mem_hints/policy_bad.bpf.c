@@ -129,25 +129,24 @@ POLICY(iterates);
 SEC("struct_ops/may_goto_decide")
 int BPF_PROG(may_goto_decide, const struct mem_hint_run *run)
 {
-	asm volatile(".byte 0xe5, 0, 0, 0, 0, 0, 0, 0");
-	return 0;
+	int n = 0;
+
+	/* "goto over the next one, or not, as the kernel likes" */
+	asm volatile(".byte 0xe5, 0, 1, 0, 0, 0, 0, 0\n%0 += 1" : "+r"(n));
+	return n;
 }
 POLICY(may_goto);
 
 /* Looked at once, called as often as the program likes. */
 __attribute__((noinline)) int global_function(__u64 n)
 {
-	volatile int i = 0;
-
-	for (; i < 1000; i++)
-		asm volatile("" ::: "memory");
-	return i + n;
+	return bpf_get_prandom_u32() > n;
 }
 
 SEC("struct_ops/global_decide")
 int BPF_PROG(global_decide, const struct mem_hint_run *run)
 {
-	return global_function(run->block) + global_function(run->frame);
+	return global_function(run->block) | global_function(run->frame);
 }
 POLICY(global);
 
