@@ -34,7 +34,8 @@ struct mem_hint_run {
  * enum mem_hint_decision - what becomes of a run in this migration
  * @MEM_HINT_DECIDE_DEFAULT: what would without a policy.
  * @MEM_HINT_DECIDE_BUILD: built from storage at the destination.
- * @MEM_HINT_DECIDE_HOT: wanted there first: sent, and at once.
+ * @MEM_HINT_DECIDE_HOT: wanted there first: sent, and at once.  Where the host
+ *	has not agreed to hot pages in START, the same as BUILD.
  * @MEM_HINT_DECIDE_OMIT: the host does not hear of it: sent in its turn.
  *
  * There is none that lets content be dropped: that is for its owner to say.
@@ -50,10 +51,13 @@ enum mem_hint_decision {
  * struct mem_hint_migration - the migration that starts or is over
  * @generation: as in the table's root; tells one from another.
  * @nr_valid: entries when it started.
+ * @classes: bit (1 << class) for each enum mem_hint_class that the host agreed
+ *	to.
  */
 struct mem_hint_migration {
 	__u64 generation;
 	__u64 nr_valid;
+	__u64 classes;
 };
 
 /**

@@ -509,6 +509,7 @@ struct mem_hint_query {
  * EBADF: no such fd, or not open for reading.  EOPNOTSUPP: not a regular file,
  * not on ext4 or XFS, encrypted, in persistent memory, or on a device that is
  * neither a hinted disk, a partition of one, nor described by SEGMENTS.
+ * EAGAIN: the disk has not said yet who it is, for two seconds.
  * ENOSPC: @out_max_files, or the system's number of files.
  */
 struct mem_hint_file {
@@ -666,12 +667,14 @@ struct mem_hint_unpool {
  * or as zeros, until the process writes to it; the COMPLETE event names the
  * classes that were agreed to.  To keep a page while a migration is under way,
  * write to it: BACKED, and moving it, work for the next one only.  Only private
- * anonymous memory, and of this only pages that no other process shares when a
- * migration starts; a child that is forked while one is under way shares them as
- * they are, so use MADV_DONTFORK for a range whose content a child may need, and
- * do not make it mergeable.  Unmapping or moving pages of a discardable range
- * takes the class back for these pages, and for all of the range where the
- * process has as many ranges as it may have; UFFDIO_MOVE does not.
+ * anonymous memory that is neither mergeable (MADV_MERGEABLE) nor registered with
+ * a userfaultfd, and of this only pages that no other process shares when a
+ * migration starts.  What is made so later is left out.  A fork while a migration
+ * is under way keeps all pages that its child then shares, as if they had been
+ * written to; MADV_DONTFORK avoids that.  Unmapping or moving pages of a
+ * discardable range takes the class back for these pages, and for all of the range
+ * where the process has as many ranges as it may have.  Pages that UFFDIO_MOVE has
+ * moved to a range which is not registered any more count as written there.
  *
  * ENOMEM: some of the range is not mapped (not for BACKED).  EOPNOTSUPP:
  * another class, or another kind of memory.
@@ -750,7 +753,10 @@ struct mem_hint_segment {
  * EPERM: CAP_SYS_ADMIN in the initial user namespace is needed.  ENODEV: there
  * is no such virtual disk, or no such disk below.  EINVAL: the segments do not
  * fit each other or the disks.  EOPNOTSUPP: the disk needs no map, or what is
- * below is not a hinted disk.  E2BIG: more than MEM_HINT_MAX_SEGMENTS.
+ * below is not a hinted disk.  E2BIG: more than MEM_HINT_MAX_SEGMENTS.  EAGAIN:
+ * a disk below has not said yet who it is.  ENOENT: @nr is 0, and nothing was said
+ * of the disk.  ENOSPC: too many disks or segments; those of disks that have gone
+ * do not count.
  */
 struct mem_hint_segments {
 	__u32 flags;

@@ -132,10 +132,10 @@ static int op_freeze(void *ctx, const struct mem_hint_start *start,
 
 	channel.classes = le64_to_cpu(start->classes) & MHINT_CLASSES;
 	if (!mhint_enabled() || mhint_frozen())
-		return mhint_freeze(out);
+		return mhint_freeze(channel.classes, out);
 	mhint_events_start(channel.classes);
 	mhint_snapshot_run(channel.classes);
-	err = mhint_freeze(out);
+	err = mhint_freeze(channel.classes, out);
 	if (err)
 		mhint_events_complete(MEM_HINT_OUTCOME_CANCELLED, channel.classes);
 	else

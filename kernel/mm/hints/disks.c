@@ -5,9 +5,16 @@
  * A completion finds its disk by the sequence number that the block layer
  * gives each disk once in a boot, so that no reference is held and a device
  * number that is used again is not mistaken for the old disk.  A disk seen for
- * the first time takes a slot, whose index is its id in entries; the worker
- * then asks the driver for an identity.  What has none, or one that another
- * disk has too, is refused, and said once.
+ * the first time takes a slot, whose index is its id in entries; a worker then
+ * asks the driver for an identity.  What has none, or one that another disk has
+ * too, is refused, and said once.
+ *
+ * Asking opens the disk and may read from it, so it takes as long as the disk
+ * likes, and depends on who asks (device cgroups).  So a work item of the slot
+ * does it, with the kernel's credentials and without any lock of ours; it takes
+ * mhint_drain_lock to enter the answer.  A disk that hangs holds up nothing but
+ * its own slot: whoever waits for an answer does so for a bounded time, and not
+ * at all for one that is overdue.
  *
  * Disks without a parent device (loop, device-mapper, md, zram, nbd) are no
  * disks to us: what backs them is.  Nor are the hidden ones that are the paths
@@ -18,14 +25,18 @@
 #include <linux/atomic.h>
 #include <linux/blkdev.h>
 #include <linux/device.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/kdev_t.h>
+#include <linux/lockdep.h>
 #include <linux/major.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "ident.h"
 #include "internal.h"
@@ -37,12 +48,18 @@
  * @state: enum mhint_disk_state; published after @devt, read by completions.
  * The rest belongs to mhint_drain_lock.
  * @purge: entries in the table name the slot although they should not.
+ * @asked: the disk has not answered yet; also looked at by those who wait.
+ *	Meanwhile the slot stays the disk's: only an answer makes it GONE.
+ * @asked_at: since when, in jiffies.
  */
 struct mhint_slot {
 	u64 seq;
 	dev_t devt;
 	int state;
 	bool purge;
+	bool asked;
+	unsigned long asked_at;
+	struct work_struct work;
 	u64 nr_sectors;
 	struct mhint_ident ident;
 	char name[DISK_NAME_LEN];
@@ -51,6 +68,15 @@ struct mhint_slot {
 static struct mhint_slot slots[MEM_HINT_MAX_DISKS];
 static atomic_t nr_new = ATOMIC_INIT(0);
 static bool crowded;
+static struct workqueue_struct *ask_wq;
+static DECLARE_WAIT_QUEUE_HEAD(answers);
+
+/* What a disk says of itself. */
+struct answer {
+	u64 nr_sectors;
+	struct mhint_ident ident;
+	char name[DISK_NAME_LEN];
+};
 
 /**
  * mhint_disk_find - the id of a request's disk
@@ -127,10 +153,21 @@ bool mhint_disk_id(u64 diskseq, u32 *id)
 	return false;
 }
 
-/* May entries that name @id go into the table? */
+/*
+ * May entries that name @id go into the table?  Also before the disk has
+ * answered: the host is not told of it until then, and ignores them; if it is
+ * refused, they go.
+ */
 bool mhint_disk_usable(u32 id)
 {
-	return slots[id].state == MHINT_DISK_KNOWN;
+	switch (slots[id].state) {
+	case MHINT_DISK_NEW:
+	case MHINT_DISK_ASKED:
+	case MHINT_DISK_KNOWN:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* For who only wants to tell disks from each other: the slot may be given up. */
@@ -227,37 +264,71 @@ static int disk_identify(struct gendisk *disk, struct mhint_ident *ident)
 static void refuse(struct mhint_slot *s, const char *why)
 {
 	pr_notice("disk %s is not hinted: %s\n", s->name, why);
-	s->purge |= s->state == MHINT_DISK_KNOWN;
+	s->purge = true;
 	WRITE_ONCE(s->state, MHINT_DISK_REFUSED);
+	mhint_drain_soon();
+}
+
+static void gone(struct mhint_slot *s)
+{
+	WRITE_ONCE(s->state, MHINT_DISK_GONE);
+	mhint_drain_soon();
 }
 
 /*
  * -ENODEV: the disk is not there any more.  Opening keeps the driver's module
- * and the gendisk in place while they are asked.
+ * and the gendisk in place while they are asked.  @a: NULL: is it there?
  */
-static int ask_disk(struct mhint_slot *s, struct mhint_ident *ident)
+static int ask_disk(dev_t devt, u64 seq, bool identify, struct answer *a)
 {
 	struct gendisk *disk;
 	struct file *file;
 	int err = 0;
 
-	file = bdev_file_open_by_dev(s->devt, BLK_OPEN_READ, NULL, NULL);
+	file = bdev_file_open_by_dev(devt, BLK_OPEN_READ, NULL, NULL);
 	if (IS_ERR(file)) {
 		err = PTR_ERR(file);
 		return err == -ENXIO ? -ENODEV : err;
 	}
 	disk = file_bdev(file)->bd_disk;
-	if (disk->diskseq != s->seq) {
+	if (disk->diskseq != seq) {
 		err = -ENODEV;
-		goto out;
+	} else if (a) {
+		strscpy(a->name, disk->disk_name);
+		a->nr_sectors = get_capacity(disk);
+		if (identify)
+			err = disk_identify(disk, &a->ident);
 	}
-	strscpy(s->name, disk->disk_name);
-	s->nr_sectors = get_capacity(disk);
-	if (ident)
-		err = disk_identify(disk, ident);
-out:
-	bdev_fput(file);
+	/* At once: who hears the answer may want to remove the disk. */
+	__fput_sync(file);
 	return err;
+}
+
+/**
+ * mhint_disk_there - is this still the same disk?
+ * @devt: its device number
+ * @diskseq: its sequence number
+ *
+ * Context: mhint_ask(), as it may take as long as a disk does.
+ */
+bool mhint_disk_there(dev_t devt, u64 diskseq)
+{
+	return ask_disk(devt, diskseq, false, NULL) != -ENODEV;
+}
+
+/* Have something done that asks disks. */
+void mhint_ask(struct work_struct *work)
+{
+	queue_work(ask_wq, work);
+}
+
+static void ask_slot(struct mhint_slot *s)
+{
+	if (s->asked)
+		return;
+	WRITE_ONCE(s->asked_at, jiffies);
+	WRITE_ONCE(s->asked, true);
+	mhint_ask(&s->work);
 }
 
 static void check_duplicate(struct mhint_slot *s)
@@ -270,7 +341,7 @@ static void check_duplicate(struct mhint_slot *s)
 		     o->state != MHINT_DISK_REFUSED))
 			continue;
 		if (o->seq == s->seq) {	/* two CPUs saw it first at once */
-			s->state = MHINT_DISK_GONE;
+			gone(s);
 			return;
 		}
 		if (o->state == MHINT_DISK_KNOWN)
@@ -278,21 +349,65 @@ static void check_duplicate(struct mhint_slot *s)
 		refuse(s, "another disk has the same identity");
 		return;
 	}
-	s->state = MHINT_DISK_KNOWN;
+	WRITE_ONCE(s->state, MHINT_DISK_KNOWN);
 	pr_info("disk %ld is %s: %s %.*s\n", (long)(s - slots), s->name,
 		mhint_ident_type_name(s->ident.type),
 		(int)sizeof(s->ident.id), (const char *)s->ident.id);
 }
 
-/*
- * Ask disks that were seen for the first time who they are; reads from them,
- * so it may sleep for as long as a disk does.
- */
+static void identified(struct mhint_slot *s, const struct answer *a, int err)
+{
+	if (a->name[0])
+		strscpy(s->name, a->name);
+	s->nr_sectors = a->nr_sectors;
+	s->ident = a->ident;
+	if (err == -ENODEV)
+		gone(s);
+	else if (err == -ENODATA)
+		refuse(s, "it has no serial or other identity");
+	else if (err == -E2BIG)
+		refuse(s, "its identity is too long");
+	else if (err)
+		refuse(s, "it cannot be asked for its identity");
+	else
+		check_duplicate(s);
+}
+
+static void looked_at(struct mhint_slot *s, const struct answer *a, int err)
+{
+	if (err == -ENODEV) {
+		gone(s);
+	} else if (!err) {
+		strscpy(s->name, a->name);
+		s->nr_sectors = a->nr_sectors;
+	}
+}
+
+/* @s->asked keeps @s->seq and @s->devt as they are. */
+static void ask_fn(struct work_struct *work)
+{
+	struct mhint_slot *s = container_of(work, struct mhint_slot, work);
+	bool identify = READ_ONCE(s->state) == MHINT_DISK_ASKED;
+	struct answer a = {};
+	int err;
+
+	err = ask_disk(s->devt, s->seq, identify, &a);
+	mutex_lock(&mhint_drain_lock);
+	if (identify)
+		identified(s, &a, err);
+	else
+		looked_at(s, &a, err);
+	WRITE_ONCE(s->asked, false);
+	mutex_unlock(&mhint_drain_lock);
+	wake_up_all(&answers);
+}
+
+/* Ask disks that were seen for the first time who they are.  Does not wait. */
 void mhint_disks_resolve(void)
 {
 	struct mhint_slot *s;
-	int err;
 
+	lockdep_assert_held(&mhint_drain_lock);
 	if (!atomic_read(&nr_new))
 		return;
 	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++) {
@@ -303,38 +418,130 @@ void mhint_disks_resolve(void)
 		scnprintf(s->name, sizeof(s->name), "%u:%u", MAJOR(s->devt),
 			  MINOR(s->devt));
 		memset(&s->ident, 0, sizeof(s->ident));
-		err = ask_disk(s, &s->ident);
-		if (err == -ENODEV)
-			s->state = MHINT_DISK_GONE;
-		else if (err == -ENODATA)
-			refuse(s, "it has no serial or other identity");
-		else if (err == -E2BIG)
-			refuse(s, "its identity is too long");
-		else if (err)
-			refuse(s, "it cannot be asked for its identity");
-		else
-			check_duplicate(s);
+		WRITE_ONCE(s->state, MHINT_DISK_ASKED);
+		ask_slot(s);
 	}
 }
 
 /*
- * Find disks that have gone since, and sizes that have changed.  What was
- * refused as a duplicate stays refused until it goes itself: an identity that
- * was ambiguous once is not to be trusted with the entries of before.
+ * Ask for disks that have gone since, and sizes that have changed.  Does not
+ * wait.  What was refused as a duplicate stays refused until it goes itself: an
+ * identity that was ambiguous once is not to be trusted with the entries of
+ * before.
  */
 void mhint_disks_recheck(void)
 {
 	struct mhint_slot *s;
 
-	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++) {
-		if (s->state != MHINT_DISK_KNOWN && s->state != MHINT_DISK_REFUSED)
-			continue;
-		if (ask_disk(s, NULL) != -ENODEV)
-			continue;
-		s->purge |= s->state == MHINT_DISK_KNOWN;
-		WRITE_ONCE(s->state, MHINT_DISK_GONE);
-	}
+	lockdep_assert_held(&mhint_drain_lock);
+	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++)
+		if (s->state == MHINT_DISK_KNOWN || s->state == MHINT_DISK_REFUSED)
+			ask_slot(s);
 	WRITE_ONCE(crowded, false);
+}
+
+/* Is an answer to be expected soon? */
+static bool awaited(const struct mhint_slot *s)
+{
+	return READ_ONCE(s->asked) &&
+	       time_before(jiffies, READ_ONCE(s->asked_at) +
+			   msecs_to_jiffies(MHINT_ASK_MS));
+}
+
+static bool any_awaited(void)
+{
+	struct mhint_slot *s;
+
+	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++)
+		if (awaited(s))
+			return true;
+	return false;
+}
+
+/**
+ * mhint_disks_wait - wait until the disks that were asked have answered
+ *
+ * MHINT_ASK_MS at most; without mhint_drain_lock.
+ *
+ * Return: 0, also where some have not answered; -EINTR: killed.
+ */
+int mhint_disks_wait(void)
+{
+	long left = wait_event_killable_timeout(answers, !any_awaited(),
+						msecs_to_jiffies(MHINT_ASK_MS));
+
+	return left < 0 ? -EINTR : 0;
+}
+
+/* As of mhint_disk_wait(), without waiting; @soon: an answer may come. */
+static int disk_answer(u64 diskseq, bool *soon)
+{
+	const struct mhint_slot *s;
+	int i, ret = -EOPNOTSUPP;
+
+	*soon = false;
+	for (i = 0; i < MHINT_DISK_PROBES; i++) {
+		s = &slots[(u32)(diskseq + i) % MEM_HINT_MAX_DISKS];
+		if (READ_ONCE(s->seq) != diskseq)
+			continue;
+		switch (READ_ONCE(s->state)) {
+		case MHINT_DISK_KNOWN:
+			*soon = false;
+			return 0;
+		case MHINT_DISK_FREE:	/* just being taken */
+		case MHINT_DISK_NEW:
+		case MHINT_DISK_ASKED:
+			*soon |= awaited(s);
+			ret = -EAGAIN;
+			break;
+		}
+	}
+	return ret;
+}
+
+static bool answered(u64 diskseq, int *ret)
+{
+	bool soon;
+
+	*ret = disk_answer(diskseq, &soon);
+	return !soon;
+}
+
+/**
+ * mhint_disk_wait - wait until it is known whether entries may name a disk
+ * @diskseq: its sequence number; mhint_disks_resolve() was called
+ *
+ * MHINT_ASK_MS at most; without mhint_drain_lock.
+ *
+ * Return: 0; -EOPNOTSUPP: they may not; -EAGAIN: it has not answered;
+ * -EINTR: killed.
+ */
+int mhint_disk_wait(u64 diskseq)
+{
+	int ret;
+
+	if (wait_event_killable_timeout(answers, answered(diskseq, &ret),
+					msecs_to_jiffies(MHINT_ASK_MS)) < 0)
+		return -EINTR;
+	return ret;
+}
+
+int mhint_disks_init(void)
+{
+	struct mhint_slot *s;
+
+	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++)
+		INIT_WORK(&s->work, ask_fn);
+	/* As many at a time as there are disks: one may hang. */
+	ask_wq = alloc_workqueue("mem_hints_ask", WQ_UNBOUND,
+				 MEM_HINT_MAX_DISKS + 1);
+	return ask_wq ? 0 : -ENOMEM;
+}
+
+/* Nobody asks any more.  Waits for the answers. */
+void mhint_disks_exit(void)
+{
+	destroy_workqueue(ask_wq);
 }
 
 /**

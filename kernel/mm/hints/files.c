@@ -50,7 +50,7 @@ static int check_file(struct file *file)
 		return -EOPNOTSUPP;
 	if (IS_ENCRYPTED(inode) || IS_DAX(inode))
 		return -EOPNOTSUPP;
-	return mhint_volume_hinted(sb->s_bdev) ? 0 : -EOPNOTSUPP;
+	return mhint_volume_hinted(sb->s_bdev);
 }
 
 static bool same_file(struct mhint_file *f, struct file *file)

@@ -21,6 +21,12 @@
 /* Out of ids: look for disks that have gone, no more often than this. */
 #define MHINT_CROWDED_RECHECK_MS	10000
 
+/*
+ * How long anybody waits for a disk to say who it is.  Well below what a VMM
+ * waits for the answer to HELLO.
+ */
+#define MHINT_ASK_MS			2000
+
 /* Table pages above one entry per frame of RAM: ends of memory ranges. */
 #define MHINT_TABLE_SLACK_PAGES		64
 
@@ -67,6 +73,10 @@
 
 /* Pages that are looked up at once. */
 #define MHINT_WALK_PAGES		256
+
+/* How often a busy address space is tried, and how long after, at least. */
+#define MHINT_MM_TRIES			20
+#define MHINT_MM_RETRY_US		500
 
 /* How long START waits for processes to be ready, and for the walk. */
 #define MHINT_READY_MS_DEFAULT		200

@@ -15,17 +15,37 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/userfaultfd_k.h>
 
 #include "call.h"
 #include "desc.h"
 #include "internal.h"
 #include "process.h"
 
+/**
+ * mhint_vma_discardable - can pages of a mapping be discardable?
+ * @vma: its address space is locked for reading
+ *
+ * Only private anonymous memory.  Not where a userfaultfd can move pages to
+ * (UFFDIO_MOVE), which would not be those that the process spoke of, and which
+ * nobody hears of: as long as the lock is held none can be moved to what this
+ * allows.  Nor where KSM gives pages to others.
+ */
+bool mhint_vma_discardable(struct vm_area_struct *vma)
+{
+	return vma_is_anonymous(vma) && !is_vm_hugetlb_page(vma) &&
+	       !userfaultfd_armed(vma) &&
+	       !(vma->vm_flags & (VM_PFNMAP | VM_MIXEDMAP | VM_IO |
+				  VM_MAYSHARE | VM_MERGEABLE));
+}
+
 static int check_vma(struct vm_area_struct *vma, bool private_only)
 {
 	/* VM_SHARED is not set where the file is open for reading only. */
 	bool shared = vma->vm_flags & VM_MAYSHARE;
 
+	if (private_only)
+		return mhint_vma_discardable(vma) ? 0 : -EOPNOTSUPP;
 	if (vma->vm_flags & (VM_PFNMAP | VM_MIXEDMAP | VM_IO))
 		return -EOPNOTSUPP;
 	if (!is_vm_hugetlb_page(vma)) {
@@ -36,8 +56,6 @@ static int check_vma(struct vm_area_struct *vma, bool private_only)
 		    !shmem_mapping(vma->vm_file->f_mapping))
 			return -EOPNOTSUPP;
 	}
-	if (private_only)
-		return -EOPNOTSUPP;
 	if (shared && !(vma->vm_flags & VM_MAYWRITE))
 		return -EACCES;
 	return 0;
@@ -275,8 +293,10 @@ static int set_class(struct mhint_process *p, u32 class, u64 addr, u64 len)
 	if (err)
 		return err;
 	spin_lock(&p->spin);
-	if (class != MEM_HINT_CLASS_DISCARDABLE)
+	if (class != MEM_HINT_CLASS_DISCARDABLE) {
 		mhint_spans_cut(&p->discard, addr, addr + len);
+		p->strayed = true;
+	}
 	if (class != MEM_HINT_CLASS_HOT)
 		mhint_spans_cut(&p->hot, addr, addr + len);
 	spin_unlock(&p->spin);

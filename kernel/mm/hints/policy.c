@@ -114,10 +114,11 @@ static void tell(void (*callback)(const struct mem_hint_migration *migration))
  * mhint_policy_start - a migration has begun
  * @generation: of the root from now on
  * @nr_valid: entries
+ * @classes: that the host agrees to, as bits
  *
  * Return: is there a policy that is to be asked?
  */
-bool mhint_policy_start(u64 generation, u64 nr_valid)
+bool mhint_policy_start(u64 generation, u64 nr_valid, u64 classes)
 {
 	bool ask;
 
@@ -125,6 +126,7 @@ bool mhint_policy_start(u64 generation, u64 nr_valid)
 	memset(&policy.spent, 0, sizeof(policy.spent));
 	policy.migration.generation = generation;
 	policy.migration.nr_valid = nr_valid;
+	policy.migration.classes = classes;
 	policy.started = policy.state == POLICY_ACTIVE;
 	if (policy.started)
 		tell(policy.ops->start);
@@ -161,7 +163,8 @@ int mhint_policy_leaf(void *ctx, u64 leaf_frame, __le64 *leaf)
 		since = ktime_get_ns();
 		n = policy.ops->decide(&run);
 		account(since);
-		n = mhint_run_apply(leaf, slot, run.nr, n);
+		n = mhint_run_apply(leaf, slot, run.nr, n,
+				    policy.migration.classes);
 		if (n < 0 && policy.state == POLICY_ACTIVE)
 			expel(POLICY_BAD_ANSWER);
 		policy.changed |= n > 0;
@@ -259,12 +262,40 @@ static int policy_init_member(const struct btf_type *t,
 	return 0;
 }
 
+/*
+ * The time of a call is looked at when it has returned, so it must return soon.
+ * The verifier follows each path through a program for a million instructions at
+ * most, which bounds plain loops.  It does not follow what is left to run time:
+ * may_goto, kfuncs (bpf_for() is three of them; eight million rounds, and they
+ * nest), and global functions, which it looks at once however often they are
+ * called.  No policy needs any of these.  (bpf_loop() and other helpers that call
+ * back, and tail calls, are not in policy_func_proto().)
+ */
+static bool ends_soon(const struct bpf_prog *prog)
+{
+	const struct bpf_insn *insn = prog->insnsi;
+	u32 i;
+
+	for (i = 0; i < prog->len; i++, insn++) {
+		if (insn->code == (BPF_JMP | BPF_JCOND))
+			return false;
+		if (insn->code == (BPF_JMP | BPF_CALL) &&
+		    insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
+			return false;
+	}
+	/* The first one is the program. */
+	for (i = 1; prog->aux->func_info_aux && i < prog->aux->func_info_cnt; i++)
+		if (prog->aux->func_info_aux[i].linkage == BTF_FUNC_GLOBAL)
+			return false;
+	return true;
+}
+
 /* When a program is loaded.  What sleeps would hold up the host. */
 static int policy_check_member(const struct btf_type *t,
 			       const struct btf_member *member,
 			       const struct bpf_prog *prog)
 {
-	return prog->sleepable ? -EINVAL : 0;
+	return prog->sleepable || !ends_soon(prog) ? -EINVAL : 0;
 }
 
 static int policy_validate(void *kdata)
@@ -326,10 +357,7 @@ static int policy_update(void *kdata, void *old_kdata, struct bpf_link *link)
 	return err;
 }
 
-/*
- * Helpers that end soon and have no effect but on the program's own maps.
- * Loops are for the program to write out; the verifier then counts them.
- */
+/* Helpers that end soon and have no effect but on the program's own maps. */
 static const struct bpf_func_proto *
 policy_func_proto(enum bpf_func_id func_id, const struct bpf_prog *prog)
 {

@@ -14,7 +14,7 @@ struct mhint_policy_stats {
 };
 
 int mhint_policy_init(void);
-bool mhint_policy_start(u64 generation, u64 nr_valid);
+bool mhint_policy_start(u64 generation, u64 nr_valid, u64 classes);
 int mhint_policy_leaf(void *ctx, u64 leaf_frame, __le64 *leaf);
 bool mhint_policy_complete(void);
 int mhint_policy_reset_leaf(void *ctx, u64 leaf_frame, __le64 *leaf);

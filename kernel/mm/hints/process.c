@@ -8,8 +8,10 @@
  * a user is held (mmget) stays until that is put.  A child after fork() has
  * another mm, and nothing said of it.
  */
+#include <linux/atomic.h>
 #include <linux/err.h>
 #include <linux/hashtable.h>
+#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -27,6 +29,7 @@ static atomic_t nr_spans = ATOMIC_INIT(0);
 static atomic_t nr_pools = ATOMIC_INIT(0);
 /* Notifiers whose memory is not freed yet, by a callback of ours. */
 static atomic_t nr_notifiers = ATOMIC_INIT(0);
+static atomic64_t nr_taken_back = ATOMIC64_INIT(0);
 /* Of processes that are gone; under list_lock. */
 static LIST_HEAD(held_shared);
 
@@ -90,6 +93,40 @@ static void held_orphan(struct list_head *held)
 	spin_lock(&list_lock);
 	list_splice_tail_init(held, &held_shared);
 	spin_unlock(&list_lock);
+}
+
+/*
+ * Pages that are about to be another process's, too, are not discardable any
+ * more: write to each what is there, so that the host's dirty log has it like any
+ * page that was written to since START.  Then it need not be held: whatever
+ * becomes of the frame, the host sends it.  @held is empty afterwards.
+ */
+static void held_take_back(struct list_head *held, bool may_sleep)
+{
+	struct mhint_held *h, *next;
+	u32 i;
+
+	list_for_each_entry_safe(h, next, held, list) {
+		for (i = 0; i < h->nr; i++) {
+			atomic_t *word = kmap_local_page(h->pages[i]);
+
+			/* Others may be writing: atomic.  A write, if of nothing. */
+			atomic_or(0, word);
+			kunmap_local(word);
+			put_page(h->pages[i]);
+		}
+		atomic64_add(h->nr, &nr_taken_back);
+		list_del(&h->list);
+		free_page((unsigned long)h);
+		if (may_sleep)
+			cond_resched();
+	}
+}
+
+/* For sysfs. */
+u64 mhint_processes_taken_back(void)
+{
+	return atomic64_read(&nr_taken_back);
 }
 
 static void drop_spans(struct mhint_process *p, struct mhint_spans *s)
@@ -157,21 +194,52 @@ static void process_release(struct mmu_notifier *mn, struct mm_struct *mm)
 		process_drop(p);
 }
 
+static bool spans_meet(const struct mhint_spans *s, u64 start, u64 end)
+{
+	u32 i = mhint_spans_find(s, start);
+
+	return i < s->nr && s->v[i].start < end;
+}
+
 /*
  * What is unmapped or moved is not what the process meant to be discardable any
  * more: something else may soon be at these addresses.  Other hints may stay:
  * the host finds out what is wrong.
+ *
+ * A fork, which makes the parent's private memory read-only (PROTECTION_PAGE),
+ * takes back what the host may drop in this migration: the child has not agreed.
+ * It has the address space locked for writing, and a snapshot from finding a page
+ * until it is in @held for reading, so that no page falls between the two.  Pages
+ * can leave the ranges in which they were found (mremap(), UFFDIO_MOVE): once
+ * anything has gone from there, any fork takes all back.
  */
 static int process_invalidate(struct mmu_notifier *mn,
 			      const struct mmu_notifier_range *range)
 {
 	struct mhint_process *p = container_of(mn, struct mhint_process, mn);
+	LIST_HEAD(held);
 
-	if (range->event != MMU_NOTIFY_UNMAP || !READ_ONCE(p->discard.nr))
+	if (!READ_ONCE(p->discard.nr) && list_empty_careful(&p->held))
 		return 0;
 	spin_lock(&p->spin);
-	mhint_spans_cut(&p->discard, range->start, range->end);
+	switch (range->event) {
+	case MMU_NOTIFY_UNMAP:
+		p->strayed |= spans_meet(&p->discard, range->start, range->end);
+		mhint_spans_cut(&p->discard, range->start, range->end);
+		break;
+	case MMU_NOTIFY_CLEAR:
+		p->strayed |= spans_meet(&p->discard, range->start, range->end);
+		break;
+	case MMU_NOTIFY_PROTECTION_PAGE:
+		if (p->strayed ||
+		    spans_meet(&p->discard, range->start, range->end))
+			list_splice_init(&p->held, &held);
+		break;
+	default:
+		break;
+	}
 	spin_unlock(&p->spin);
+	held_take_back(&held, mmu_notifier_range_blockable(range));
 	return 0;
 }
 

@@ -22,6 +22,7 @@
 #include "spans.h"
 
 struct file;
+struct vm_area_struct;
 
 /**
  * struct mhint_file - a file that a process has named
@@ -66,7 +67,7 @@ struct mhint_held {
  * @node: in the list of all; empty once it is dropped.
  * @by_mm: in the same list, by address space.
  * @lock: guards the rest against other calls.
- * @spin: guards @binds, @hot, @discard, @pools, @held.
+ * @spin: guards @binds, @hot, @discard, @pools, @held, @strayed.
  * @binds: which range is where in which file.
  * @hot: ranges of class hot.
  * @discard: ranges of class discardable.
@@ -76,6 +77,7 @@ struct mhint_held {
  * @next_pool: the next pool's id.
  * @pools: in no order.
  * @held: struct mhint_held, from the snapshot to the end of a migration.
+ * @strayed: pages of @held may be elsewhere than in @discard.
  */
 struct mhint_process {
 	struct mmu_notifier mn;
@@ -92,6 +94,7 @@ struct mhint_process {
 	u32 next_pool;
 	struct mhint_pool pools[MHINT_MAX_POOLS];
 	struct list_head held;
+	bool strayed;
 };
 
 struct mhint_process *mhint_process_current(bool create);
@@ -99,7 +102,9 @@ struct mhint_process *mhint_process_of(struct mm_struct *mm);
 struct mm_struct **mhint_process_mms(u32 *nr);
 void mhint_held_free(struct list_head *held);
 bool mhint_page_exclusive(struct page *page);	/* snapshot.c */
+bool mhint_vma_discardable(struct vm_area_struct *vma);	/* ops.c */
 int mhint_process_room(struct mhint_process *p, struct mhint_spans *s);
+u64 mhint_processes_taken_back(void);
 void mhint_process_count_pools(int more);
 void mhint_processes_count(u32 *processes, u32 *files, u32 *pools);
 void mhint_processes_exit(void);

@@ -62,7 +62,8 @@ struct mhint_chunk {
 			 sizeof(struct mhint_note))
 
 static DEFINE_PER_CPU(struct mhint_ring, mhint_rings);
-static DEFINE_MUTEX(mhint_drain_lock);
+/* The table, disks, and freezing. */
+DEFINE_MUTEX(mhint_drain_lock);
 static struct workqueue_struct *drain_wq;
 static struct delayed_work drain_work;
 static unsigned long drain_delay;
@@ -75,6 +76,7 @@ static u64 nr_stale;
 static u64 lost;		/* notes that found no memory or no slot */
 static bool frozen;
 static bool discardable;	/* such entries may be there */
+static bool hot;		/* likewise, from processes */
 static LIST_HEAD(pending);
 static u64 nr_pending, max_pending;
 
@@ -192,7 +194,7 @@ void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
 	local_irq_restore(flags);
 
 	if (after >= half && before < half)
-		mod_delayed_work(drain_wq, &drain_work, 0);
+		mhint_drain_soon();
 	else if (!before && after)
 		queue_delayed_work(drain_wq, &drain_work, drain_delay);
 }
@@ -249,7 +251,7 @@ static void drain_cpu(struct mhint_ring *ring)
 	if (!nr)	/* not swapped: it is being appended to */
 		return;
 
-	/* Every disk that these notes name has its slot by now. */
+	/* Every disk that these notes name has its slot by now: ask the new ones. */
 	mhint_disks_resolve();
 	for (i = 0; i < nr; i++) {
 		if (frozen)
@@ -308,6 +310,12 @@ void mhint_drain(void)
 	mutex_unlock(&mhint_drain_lock);
 }
 
+/* A worker does it. */
+void mhint_drain_soon(void)
+{
+	mod_delayed_work(drain_wq, &drain_work, 0);
+}
+
 static void drain_fn(struct work_struct *work)
 {
 	mhint_drain();
@@ -334,10 +342,11 @@ int mhint_enter_notes(const struct mhint_note *notes, u32 nr,
 	mutex_lock(&mhint_drain_lock);
 	if (*cancelled || frozen || !enabled)
 		goto out;
-	mhint_disks_resolve();
 	for (i = 0; i < nr; i++) {
-		discardable |= mhint_entry_class(notes[i].entry) ==
-			       MEM_HINT_CLASS_DISCARDABLE;
+		u32 class = mhint_entry_class(notes[i].entry);
+
+		discardable |= class == MEM_HINT_CLASS_DISCARDABLE;
+		hot |= class == MEM_HINT_CLASS_HOT;
 		enter(&notes[i]);
 	}
 	done(ctx);
@@ -370,8 +379,20 @@ static void forget_discardable(void)
 	discardable = false;
 }
 
+/*
+ * Nor has it a class that another host may not agree to.  Under mhint_drain_lock,
+ * or while frozen.
+ */
+static void forget_hot(bool by_policy)
+{
+	if (hot || by_policy)
+		mhint_table_walk(&table, mhint_policy_reset_leaf, NULL);
+	hot = false;
+}
+
 /**
  * mhint_freeze - bring the table up to date and let it stand still
+ * @classes: that the host agrees to, as bits; no entry gets another one
  * @out: what STARTED says
  *
  * After mhint_snapshot_run(): what I/O says now is newer.
@@ -380,7 +401,7 @@ static void forget_discardable(void)
  *
  * Return: 0; -ESHUTDOWN: hints are disabled, or the module is going; -EBUSY.
  */
-int mhint_freeze(struct mem_hint_started *out)
+int mhint_freeze(u64 classes, struct mem_hint_started *out)
 {
 	bool alive = try_module_get(THIS_MODULE);
 	int err = 0;
@@ -401,7 +422,7 @@ int mhint_freeze(struct mem_hint_started *out)
 	 * From here the table is ours until mhint_thaw(): notes are put aside,
 	 * nobody else is let in to freeze, thaw or disable.
 	 */
-	if (mhint_policy_start(table.generation, table.nr_valid))
+	if (mhint_policy_start(table.generation, table.nr_valid, classes))
 		mhint_table_walk(&table, mhint_policy_leaf, NULL);
 
 	mutex_lock(&mhint_drain_lock);
@@ -412,6 +433,7 @@ int mhint_freeze(struct mem_hint_started *out)
 out:
 	if (err && !frozen) {
 		forget_discardable();
+		forget_hot(false);
 		publish();
 	}
 	mutex_unlock(&mhint_drain_lock);
@@ -426,8 +448,7 @@ void mhint_thaw(void)
 	struct mhint_chunk *c, *next;
 	u32 i;
 
-	if (mhint_policy_complete())
-		mhint_table_walk(&table, mhint_policy_reset_leaf, NULL);
+	forget_hot(mhint_policy_complete());
 	mutex_lock(&mhint_drain_lock);
 	drain_locked();		/* in order: aside first */
 	frozen = false;
@@ -481,24 +502,25 @@ out:
  * mhint_disk_hinted - may entries name this disk?
  * @disk: in use by the caller
  *
- * Asks the disk who it is if that is not known yet.
+ * Has the disk asked who it is if that is not known yet, and waits for that.
+ *
+ * Return: as of mhint_disk_wait().
  */
-bool mhint_disk_hinted(struct gendisk *disk)
+int mhint_disk_hinted(struct gendisk *disk)
 {
-	bool known, hinted;
+	u64 diskseq = disk->diskseq;
+	bool known;
 	int err;
-	u32 id;
 
 	rcu_read_lock();
 	err = mhint_disk_find(disk, &known);
 	rcu_read_unlock();
 	if (err < 0)
-		return false;
+		return -EOPNOTSUPP;
 	mutex_lock(&mhint_drain_lock);
 	mhint_disks_resolve();
-	hinted = mhint_disk_id(disk->diskseq, &id);
 	mutex_unlock(&mhint_drain_lock);
-	return hinted;
+	return mhint_disk_wait(diskseq);
 }
 
 /* Events and calls say the number of the migration that comes next. */
@@ -522,37 +544,47 @@ u64 mhint_root_gpa(void)
 	return virt_to_phys(table.root);
 }
 
-/* Enter what there is, and ask each disk whether it is still there. */
-static void recheck_disks(void)
+/*
+ * Enter what there is, ask each disk whether it is still there, and wait for the
+ * answers for a while.  Takes mhint_drain_lock, whatever is returned.
+ */
+static int recheck_disks(void)
 {
+	int err;
+
+	mutex_lock(&mhint_drain_lock);
 	drain_locked();
-	if (frozen)
-		return;
-	mhint_disks_recheck();
-	drop_stale_disks();
-	publish();
+	if (!frozen)
+		mhint_disks_recheck();
+	mutex_unlock(&mhint_drain_lock);
+	err = mhint_disks_wait();
+	mutex_lock(&mhint_drain_lock);
+	if (!frozen) {
+		drop_stale_disks();
+		publish();
+	}
+	return err;
 }
 
-/* The disks that entries may name. */
+/* The disks that entries may name; those that have not answered yet are none. */
 u32 mhint_list_disks(struct mem_hint_disk *disks, u32 max)
 {
 	u32 nr;
 
-	mutex_lock(&mhint_drain_lock);
-	recheck_disks();
+	recheck_disks();	/* a kernel thread's */
 	nr = mhint_disks_fill(disks, max);
 	mutex_unlock(&mhint_drain_lock);
 	return nr;
 }
 
-/* The same and those that are refused, as text. */
+/* The same and those that are refused, as text; -EINTR. */
 ssize_t mhint_show_disks(char *buf)
 {
 	ssize_t len;
 
-	mutex_lock(&mhint_drain_lock);
-	recheck_disks();
-	len = mhint_disks_text(buf);
+	len = recheck_disks();
+	if (!len)
+		len = mhint_disks_text(buf);
 	mutex_unlock(&mhint_drain_lock);
 	return len;
 }
@@ -645,6 +677,10 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 		goto err_index;
 	}
 
+	err = mhint_disks_init();
+	if (err)
+		goto err_wq;
+
 	/* Three levels at least, so that hotplugged memory finds its place. */
 	mhint_table_init(&table, root, &table_ops, NULL,
 			 max(3U, mhint_table_levels(end)));
@@ -654,6 +690,8 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 	publish();
 	return 0;
 
+err_wq:
+	destroy_workqueue(drain_wq);
 err_index:
 	kvfree(index_top);
 err_rings:
@@ -665,7 +703,9 @@ err_rings:
 /* Nobody notes and nobody is connected any more. */
 void mhint_registry_exit(void)
 {
-	cancel_delayed_work_sync(&drain_work);
+	/* Each of the two may start the other one. */
+	disable_delayed_work_sync(&drain_work);
+	mhint_disks_exit();
 	destroy_workqueue(drain_wq);
 	mhint_index_clear(&by_block);
 	kvfree(by_block.top);

@@ -71,10 +71,13 @@ static void set_class(__le64 *slot, u32 class)
  * @slot: first entry of the run
  * @nr: entries
  * @decision: enum mem_hint_decision, or whatever a program returned
+ * @classes: that the host agrees to, as bits
+ *
+ * What is hot is backed for a host that does not know better, as for processes.
  *
  * Return: entries changed, or -EINVAL: that is no decision, nothing is done.
  */
-int mhint_run_apply(__le64 *leaf, u32 slot, u32 nr, int decision)
+int mhint_run_apply(__le64 *leaf, u32 slot, u32 nr, int decision, u64 classes)
 {
 	u32 i, class;
 
@@ -83,6 +86,8 @@ int mhint_run_apply(__le64 *leaf, u32 slot, u32 nr, int decision)
 	case MEM_HINT_DECIDE_BUILD:
 		return 0;
 	case MEM_HINT_DECIDE_HOT:
+		if (!(classes & 1ULL << MEM_HINT_CLASS_HOT))
+			return 0;
 		class = MEM_HINT_CLASS_HOT;
 		break;
 	case MEM_HINT_DECIDE_OMIT:

@@ -26,7 +26,7 @@ struct mhint_spent {
 
 u32 mhint_run_next(const __le64 *leaf, u64 leaf_frame, u32 from,
 		   struct mem_hint_run *run);
-int mhint_run_apply(__le64 *leaf, u32 slot, u32 nr, int decision);
+int mhint_run_apply(__le64 *leaf, u32 slot, u32 nr, int decision, u64 classes);
 u32 mhint_leaf_reset(__le64 *leaf);
 bool mhint_spend(struct mhint_spent *spent, u64 ns, u64 slack_ns, u64 run_ns);
 

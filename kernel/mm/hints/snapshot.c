@@ -16,19 +16,20 @@
  *   turned every dirty log on: whatever is written to the page from then on, by
  *   whomever, takes it back.
  * - Only anonymous pages that are exclusively this process's when looked at,
- *   after START.
+ *   after START, and not where a userfaultfd or KSM may move them behind our back.
  * - A reference is held until the migration is over.  Until then the frame is
  *   not given to anybody else, and KSM, which would let another process have
  *   it without a write, does not take pages with references that it does not
  *   know.  An exiting process lets go of those that are still its alone: nothing
  *   maps them any more then.
- * - A child that is forked in between shares the pages, and what its parent said
- *   of them.
+ * - A child that is forked in between has said nothing of the pages: they are
+ *   written to before it has them, which takes them back.
  * - At the end all these entries are cleared before anything else is.
  */
 #define pr_fmt(fmt) "mem_hints: " fmt
 
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
@@ -319,16 +320,15 @@ static bool walk_empty(struct walk *w, u64 addr, u64 end, u64 limit)
 }
 
 /*
- * Each address is looked up once more after its page was found: what moves a page
- * to an address cuts the address out of the set first, so a page that was moved in
- * is not taken for the one that the process spoke of.
+ * The address space is locked.  Each address is looked up once more after its page
+ * was found: what moves a page to an address cuts the address out of the set first,
+ * so a page that was moved in is not taken for the one that the process spoke of.
  */
 static bool walk_discard(struct walk *w, u64 addr, u64 end)
 {
 	const u64 entry = mhint_entry(MEM_HINT_DISK_MASK,	/* none */
 				      MEM_HINT_CLASS_DISCARDABLE, 0);
 
-	put_pages(w);	/* found for something else */
 	for (; addr < end; addr += MEM_HINT_FRAME_SIZE) {
 		struct page *page = page_at(w, addr, end);
 
@@ -346,6 +346,50 @@ static bool walk_discard(struct walk *w, u64 addr, u64 end)
 			return false;
 	}
 	return true;
+}
+
+/* The same of whatever is mapped from @addr to @end. */
+static bool walk_discard_vmas(struct walk *w, struct mm_struct *mm, u64 addr,
+			      u64 end)
+{
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+	bool ok = true;
+
+	put_pages(w);	/* found without the lock */
+	vma_iter_init(&vmi, mm, addr);
+	for_each_vma_range(vmi, vma, end) {
+		u64 from = max_t(u64, addr, vma->vm_start);
+		u64 to = min_t(u64, end, vma->vm_end);
+
+		skip(w, MHINT_SKIP_ABSENT, (from - addr) >> MEM_HINT_FRAME_SHIFT);
+		if (mhint_vma_discardable(vma))
+			ok = walk_discard(w, from, to);
+		else
+			skip(w, MHINT_SKIP_MEMORY,
+			     (to - from) >> MEM_HINT_FRAME_SHIFT);
+		put_pages(w);
+		addr = to;
+		if (!ok)
+			return false;
+	}
+	skip(w, MHINT_SKIP_ABSENT, (end - addr) >> MEM_HINT_FRAME_SHIFT);
+	return flush(w);
+}
+
+/* Whoever has it locked may keep it so for as long as a page fault takes. */
+static bool lock_mm(struct walk *w, struct mm_struct *mm)
+{
+	int i;
+
+	for (i = 0; i < MHINT_MM_TRIES; i++) {
+		if (mmap_read_trylock(mm))
+			return true;
+		if (READ_ONCE(w->cancelled))
+			return false;
+		usleep_range(MHINT_MM_RETRY_US, 2 * MHINT_MM_RETRY_US);
+	}
+	return false;
 }
 
 /* ---- what was said -------------------------------------------------------- */
@@ -393,18 +437,41 @@ static bool turn_binds(struct walk *w, struct cursor *c, u64 *left)
 			   part.value >> MEM_HINT_FRAME_SHIFT);
 }
 
+/*
+ * A batch for each hold of the address space's lock.  Under it a page is found,
+ * held, entered and handed to the process, so that a fork comes before or after
+ * all of that (see process_invalidate()).  Order: this lock, mhint_drain_lock.
+ */
 static bool turn_discard(struct walk *w, struct cursor *c, u64 *left)
 {
+	struct mm_struct *mm = c->mm;
 	struct mhint_span part;
+	bool ok;
 
+	if (!c->addr) {
+		spin_lock(&w->p->spin);
+		w->p->strayed = false;
+		spin_unlock(&w->p->spin);
+	}
 	if (!(w->classes & 1ULL << MEM_HINT_CLASS_DISCARDABLE) ||
 	    !next_span(w->p, &w->p->discard, c, &part)) {
 		next_stage(c);
 		return true;
 	}
+	part.end = min(part.end, part.start +
+		       (u64)MHINT_SNAPSHOT_BATCH * MEM_HINT_FRAME_SIZE);
 	c->addr = part.end;
 	*left -= min(*left, (part.end - part.start) >> MEM_HINT_FRAME_SHIFT);
-	return walk_discard(w, part.start, part.end);
+	if (!flush(w))	/* what needs no lock */
+		return false;
+	if (!lock_mm(w, mm)) {
+		skip(w, MHINT_SKIP_MEMORY,
+		     (part.end - part.start) >> MEM_HINT_FRAME_SHIFT);
+		return flush(w);
+	}
+	ok = walk_discard_vmas(w, mm, part.start, part.end);
+	mmap_read_unlock(mm);
+	return ok;
 }
 
 /* Descriptors of one page of them: what cannot be read is no more than that. */

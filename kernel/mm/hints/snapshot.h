@@ -56,7 +56,7 @@ int mhint_enter_notes(const struct mhint_note *notes, u32 nr,
 void mhint_enter_cancel(bool *cancelled);
 
 /* volumes.c */
-bool mhint_volume_hinted(struct block_device *bdev);
+int mhint_volume_hinted(struct block_device *bdev);
 int mhint_volume_entry(struct block_device *bdev, u64 sector, u64 *entry);
 void mhint_volumes_exit(void);
 

@@ -99,6 +99,14 @@ STAT_ATTR(nr_stale, stats.nr_stale);
 STAT_ATTR(index_bytes, stats.index_bytes);
 STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
 
+static ssize_t nr_taken_back_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", mhint_processes_taken_back());
+}
+
+static struct kobj_attribute nr_taken_back_attr = __ATTR_RO(nr_taken_back);
+
 static ssize_t policy_show(struct kobject *kobj, struct kobj_attribute *attr,
 			   char *buf)
 {
@@ -198,6 +206,7 @@ static struct attribute *mhint_attrs[] = {
 	&nr_misaligned_attr.attr,
 	&nr_frames_valid_attr.attr,
 	&nr_stale_attr.attr,
+	&nr_taken_back_attr.attr,
 	&table_bytes_attr.attr,
 	&index_bytes_attr.attr,
 	&policy_attr.attr,

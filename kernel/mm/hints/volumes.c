@@ -6,6 +6,9 @@
  * needs a map, which a privileged agent loads: what device-mapper does with a
  * sector cannot be asked from outside of it.  A map that is out of date makes
  * hints that never match.
+ *
+ * Nobody says when a virtual disk goes.  Its map is not used any more then, and
+ * is forgotten when there would be too many.
  */
 #include <linux/blkdev.h>
 #include <linux/capability.h>
@@ -14,6 +17,8 @@
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "call.h"
 #include "entry.h"
@@ -47,6 +52,13 @@ static DECLARE_RWSEM(volumes_lock);
 static LIST_HEAD(volumes);
 static u32 nr_volumes, nr_segments;
 
+/* Looks for disks that have gone, as often as it was wanted. */
+static void prune_fn(struct work_struct *work);
+static DECLARE_WORK(prune_work, prune_fn);
+static DECLARE_WAIT_QUEUE_HEAD(pruned);
+static atomic_t prunes_wanted = ATOMIC_INIT(0);
+static int prunes_done;
+
 /* Devices that sit on others have no parent; see disks.c. */
 static bool is_virtual(struct gendisk *disk)
 {
@@ -70,8 +82,8 @@ static struct mhint_volume *volume_of(struct gendisk *disk)
 	return v && v->diskseq == disk->diskseq ? v : NULL;
 }
 
-/* Can entries name blocks of this device?  May ask the disk who it is. */
-bool mhint_volume_hinted(struct block_device *bdev)
+/* Can entries name blocks of this device?  As of mhint_disk_wait(). */
+int mhint_volume_hinted(struct block_device *bdev)
 {
 	struct gendisk *disk = bdev->bd_disk;
 	bool hinted;
@@ -81,7 +93,7 @@ bool mhint_volume_hinted(struct block_device *bdev)
 	down_read(&volumes_lock);
 	hinted = volume_of(disk);
 	up_read(&volumes_lock);
-	return hinted;
+	return hinted ? 0 : -EOPNOTSUPP;
 }
 
 static int make_entry(u32 id, u64 sector, u64 *entry)
@@ -140,6 +152,7 @@ static int open_below(struct below *b, dev_t devt)
 {
 	struct block_device *bdev;
 	struct file *file;
+	int err;
 
 	if (b->file && b->devt == devt)
 		return 0;
@@ -148,9 +161,11 @@ static int open_below(struct below *b, dev_t devt)
 	if (IS_ERR(file))
 		return -ENODEV;
 	bdev = file_bdev(file);
-	if (is_virtual(bdev->bd_disk) || !mhint_disk_hinted(bdev->bd_disk)) {
+	err = is_virtual(bdev->bd_disk) ? -EOPNOTSUPP :
+					  mhint_disk_hinted(bdev->bd_disk);
+	if (err) {
 		bdev_fput(file);
-		return -EOPNOTSUPP;
+		return err;
 	}
 	b->devt = devt;
 	b->file = file;
@@ -202,7 +217,63 @@ static void forget(struct mhint_volume *v)
 	kvfree(v);
 }
 
-/* @v in place of what was known of @devt; @v: NULL: nothing. */
+struct seen {
+	dev_t devt;
+	u64 diskseq;
+};
+
+static u32 list_volumes(struct seen *seen)
+{
+	struct mhint_volume *v;
+	u32 nr = 0;
+
+	down_read(&volumes_lock);
+	list_for_each_entry(v, &volumes, node)
+		seen[nr++] = (struct seen){ v->devt, v->diskseq };
+	up_read(&volumes_lock);
+	return nr;
+}
+
+/* Opens the disks, so without the lock; a map may have been replaced meanwhile. */
+static void prune_fn(struct work_struct *work)
+{
+	int wanted = atomic_read(&prunes_wanted);
+	struct mhint_volume *v;
+	struct seen *seen;
+	u32 nr, i;
+
+	seen = kmalloc_array(MHINT_MAX_VOLUMES, sizeof(*seen), GFP_KERNEL);
+	nr = seen ? list_volumes(seen) : 0;
+	for (i = 0; i < nr; i++) {
+		if (mhint_disk_there(seen[i].devt, seen[i].diskseq))
+			continue;
+		down_write(&volumes_lock);
+		v = find_volume(seen[i].devt);
+		if (v && v->diskseq == seen[i].diskseq)
+			forget(v);
+		up_write(&volumes_lock);
+	}
+	kfree(seen);
+	WRITE_ONCE(prunes_done, wanted);
+	wake_up_all(&pruned);
+}
+
+/* Forget the maps of disks that have gone.  Waits, but not for long. */
+static int prune(void)
+{
+	int wanted = atomic_inc_return(&prunes_wanted);
+
+	mhint_ask(&prune_work);
+	return wait_event_killable_timeout(pruned,
+					   READ_ONCE(prunes_done) - wanted >= 0,
+					   msecs_to_jiffies(MHINT_ASK_MS)) < 0 ?
+		-EINTR : 0;
+}
+
+/*
+ * @v in place of what was known of @devt; @v: NULL: nothing.  -ENOENT: nothing
+ * was known to begin with.
+ */
 static int put_volume(dev_t devt, struct mhint_volume *v)
 {
 	struct mhint_volume *old;
@@ -211,6 +282,8 @@ static int put_volume(dev_t devt, struct mhint_volume *v)
 
 	down_write(&volumes_lock);
 	old = find_volume(devt);
+	if (!v && !old)
+		err = -ENOENT;
 	freed = old ? old->nr : 0;
 	if (v && ((!old && nr_volumes == MHINT_MAX_VOLUMES) ||
 		  nr_segments - freed + v->nr > MHINT_MAX_SEGMENTS_ALL)) {
@@ -250,6 +323,11 @@ static int load(struct file *file, const struct mem_hint_segments *arg,
 	err = fill_segs(v, in);
 	if (!err)
 		err = put_volume(v->devt, v);
+	if (err == -ENOSPC) {
+		err = prune();
+		if (!err)
+			err = put_volume(v->devt, v);
+	}
 	if (err)
 		kvfree(v);
 	return err;
@@ -292,6 +370,7 @@ void mhint_volumes_exit(void)
 {
 	struct mhint_volume *v, *next;
 
+	cancel_work_sync(&prune_work);	/* of a caller that was killed */
 	list_for_each_entry_safe(v, next, &volumes, node)
 		forget(v);
 }

@@ -24,6 +24,7 @@ struct mem_hint_run {
 struct mem_hint_migration {
 	__u64 generation;
 	__u64 nr_valid;
+	__u64 classes;
 };
 
 #pragma clang attribute pop

@@ -65,35 +65,58 @@ static void disk_look(struct hintd_want *want)
 		snprintf(want->why, sizeof(want->why), "it is a partition: name the whole disk");
 }
 
-/* Puts what has changed into the program's map, and says so once. */
-static void want_update(struct hintd_want *want, void (*look)(struct hintd_want *),
-			int map_fd, size_t key_size, const char *kind)
+/* One that has this key, beside @want: a disk has many names. */
+static const struct hintd_want *same_as(const struct hintd_want *wants, int nr,
+					const struct hintd_want *want, uint64_t key)
 {
-	uint64_t before = want->key;
-	uint32_t key32;
+	int i;
+
+	for (i = 0; i < nr; i++)
+		if (&wants[i] != want && wants[i].key == key)
+			return &wants[i];
+	return NULL;
+}
+
+static int map_set(int fd, size_t key_size, uint64_t key, bool there)
+{
+	uint32_t key32 = key;
+	const void *k = key_size == 4 ? (void *)&key32 : (void *)&key;
 	__u8 one = 1;
+
+	return there ? bpf_map_update_elem(fd, k, &one, BPF_ANY) : bpf_map_delete_elem(fd, k);
+}
+
+/*
+ * Puts what has changed into the program's map, and says so once.  A key stays in
+ * the map as long as one of @wants has it.
+ */
+static void want_update(struct hintd_want *wants, int nr, struct hintd_want *want,
+			void (*look)(struct hintd_want *), int map_fd, size_t key_size,
+			const char *kind)
+{
+	const struct hintd_want *same;
+	uint64_t before = want->key;
 	char why[HINTD_WHY_LEN];
-	void *key;
 
 	memcpy(why, want->why, sizeof(why));
 	look(want);
 	if (want->key != before && map_fd >= 0) {
-		if (before) {
-			key32 = before;
-			key = key_size == 4 ? (void *)&key32 : (void *)&before;
-			bpf_map_delete_elem(map_fd, key);
-		}
-		key32 = want->key;
-		key = key_size == 4 ? (void *)&key32 : (void *)&want->key;
-		if (want->key && bpf_map_update_elem(map_fd, key, &one, BPF_ANY)) {
+		if (before && !same_as(wants, nr, want, before))
+			map_set(map_fd, key_size, before, false);
+		if (want->key && map_set(map_fd, key_size, want->key, true)) {
 			snprintf(want->why, sizeof(want->why), "cannot be listed: %s", strerror(errno));
 			want->key = 0;
 		}
 	}
-	if (want->key && want->key != before)
-		say(LOG_INFO_, "%s %s is hinted", kind, want->name);
-	else if (!want->key && strcmp(why, want->why))
+	if (want->key && want->key != before) {
+		same = same_as(wants, nr, want, want->key);
+		if (same)
+			say(LOG_NOTICE_, "%s %s is the same as %s", kind, want->name, same->name);
+		else
+			say(LOG_INFO_, "%s %s is hinted", kind, want->name);
+	} else if (!want->key && strcmp(why, want->why)) {
 		say(LOG_WARNING_, "%s %s is not hinted: %s", kind, want->name, want->why);
+	}
 }
 
 void wants_refresh(struct hintd *d)
@@ -105,9 +128,9 @@ void wants_refresh(struct hintd *d)
 		groups = bpf_map__fd(d->skel->maps.wanted_cgroups);
 	}
 	for (i = 0; i < d->nr_disks; i++)
-		want_update(&d->disks[i], disk_look, disks, 4, "disk");
+		want_update(d->disks, d->nr_disks, &d->disks[i], disk_look, disks, 4, "disk");
 	for (i = 0; i < d->nr_groups; i++)
-		want_update(&d->groups[i], group_look, groups, 8,
+		want_update(d->groups, d->nr_groups, &d->groups[i], group_look, groups, 8,
 			    d->groups[i].unit ? "unit" : "cgroup");
 }
 

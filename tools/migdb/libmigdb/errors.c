@@ -26,6 +26,7 @@ static const char *of_file(int error)
 	switch (error) {
 	case EBADF: return "no such file descriptor, or not open for reading";
 	case EOPNOTSUPP: return "not a regular file of ext4 or XFS on a hinted disk, or one that is encrypted";
+	case EAGAIN: return "the disk has not said yet who it is";
 	case ENOSPC: return "the process, or the system, has as many files as may be";
 	default: return NULL;
 	}
@@ -56,7 +57,7 @@ static const char *of_pool(int error)
 static const char *of_class(int error)
 {
 	switch (error) {
-	case EOPNOTSUPP: return "no such class, or not a class for this kind of memory";
+	case EOPNOTSUPP: return "no such class, or not a class for this kind of memory (discardable: private anonymous, not mergeable, without a userfaultfd)";
 	case ENOMEM: return "some of the range is not mapped, or memory is short";
 	case ENOSPC: return "the process, or the system, has as many ranges as may be";
 	default: return NULL;
@@ -70,6 +71,9 @@ static const char *of_segments(int error)
 	case EINVAL: return "the segments do not fit each other or the disks";
 	case EOPNOTSUPP: return "the disk needs no segments, or what is below is not a hinted disk";
 	case E2BIG: return "too many segments";
+	case ENOENT: return "nothing was said of the disk";
+	case EAGAIN: return "a disk below has not said yet who it is";
+	case ENOSPC: return "the system has as many virtual disks or segments as may be";
 	case EPERM: return "CAP_SYS_ADMIN is needed";
 	default: return NULL;
 	}

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KUnit: runs of a leaf page, and what a policy may do to them. */
 #include <kunit/test.h>
+#include <linux/bits.h>
 #include <linux/errno.h>
 
 #include "../entry.h"
 #include "../runs.h"
 
 #define FRAME	0x4000ULL
+#define ALL	(BIT_ULL(MEM_HINT_CLASS_BACKED) | BIT_ULL(MEM_HINT_CLASS_HOT))
 
 static __le64 *leaf_page(struct kunit *test)
 {
@@ -101,18 +103,34 @@ static void apply(struct kunit *test)
 
 	fill(leaf, 0, 8, 5, MEM_HINT_CLASS_BACKED, 64);
 	before = leaf[3];
-	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 8, MEM_HINT_DECIDE_DEFAULT), 0);
-	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 8, MEM_HINT_DECIDE_BUILD), 0);
+	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 8, MEM_HINT_DECIDE_DEFAULT, ALL), 0);
+	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 8, MEM_HINT_DECIDE_BUILD, ALL), 0);
 	KUNIT_EXPECT_EQ(test, leaf[3], before);
 
-	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 2, 2, MEM_HINT_DECIDE_HOT), 2);
-	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 4, 4, MEM_HINT_DECIDE_OMIT), 4);
+	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 2, 2, MEM_HINT_DECIDE_HOT, ALL), 2);
+	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 4, 4, MEM_HINT_DECIDE_OMIT, ALL), 4);
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(leaf[3]),
 			mhint_entry_stamp(mhint_entry(5, MEM_HINT_CLASS_HOT, 67), 300));
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(leaf[7]),
 			mhint_entry_stamp(mhint_entry(5, MHINT_CLASS_OMITTED, 71), 300));
 	KUNIT_EXPECT_EQ(test, mhint_entry_class(le64_to_cpu(leaf[1])), MEM_HINT_CLASS_BACKED);
 	KUNIT_EXPECT_EQ(test, leaf[8], 0);
+}
+
+/* A host that has not agreed to hot pages has them as backed ones. */
+static void hot_not_agreed(struct kunit *test)
+{
+	__le64 *leaf = leaf_page(test);
+	__le64 before;
+
+	fill(leaf, 0, 8, 5, MEM_HINT_CLASS_BACKED, 64);
+	before = leaf[3];
+	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 8, MEM_HINT_DECIDE_HOT,
+					      1ULL << MEM_HINT_CLASS_BACKED), 0);
+	KUNIT_EXPECT_EQ(test, leaf[3], before);
+	/* Leaving out needs nobody's consent. */
+	KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 8, MEM_HINT_DECIDE_OMIT,
+					      1ULL << MEM_HINT_CLASS_BACKED), 8);
 }
 
 /* No reader of version 1 may know this class. */
@@ -131,7 +149,7 @@ static void garbage(struct kunit *test)
 	fill(leaf, 0, 2, 5, MEM_HINT_CLASS_BACKED, 64);
 	before = leaf[0];
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 2, bad[i]), -EINVAL);
+		KUNIT_EXPECT_EQ(test, mhint_run_apply(leaf, 0, 2, bad[i], ALL), -EINVAL);
 	KUNIT_EXPECT_EQ(test, leaf[0], before);
 }
 
@@ -141,8 +159,8 @@ static void reset(struct kunit *test)
 
 	fill(leaf, 0, 8, 5, MEM_HINT_CLASS_BACKED, 64);
 	fill(leaf, 8, 1, 5, MEM_HINT_CLASS_DISCARDABLE, 0);
-	mhint_run_apply(leaf, 2, 2, MEM_HINT_DECIDE_HOT);
-	mhint_run_apply(leaf, 4, 4, MEM_HINT_DECIDE_OMIT);
+	mhint_run_apply(leaf, 2, 2, MEM_HINT_DECIDE_HOT, ALL);
+	mhint_run_apply(leaf, 4, 4, MEM_HINT_DECIDE_OMIT, ALL);
 	KUNIT_EXPECT_EQ(test, mhint_leaf_reset(leaf), 6);
 	expect_run(test, leaf, 0, 0, 8, 5, 64);
 	KUNIT_EXPECT_EQ(test, mhint_entry_class(le64_to_cpu(leaf[8])),
@@ -174,6 +192,7 @@ static struct kunit_case runs_cases[] = {
 	KUNIT_CASE(run_ends),
 	KUNIT_CASE(not_ascending),
 	KUNIT_CASE(apply),
+	KUNIT_CASE(hot_not_agreed),
 	KUNIT_CASE(omitted_class),
 	KUNIT_CASE(garbage),
 	KUNIT_CASE(reset),

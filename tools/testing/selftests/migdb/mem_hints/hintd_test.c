@@ -371,6 +371,28 @@ static bool test_disk_appears(void)
 	return true;
 }
 
+/* Two names of one disk: it is noted as long as one of them holds. */
+static bool test_disk_of_two_names(void)
+{
+	CHECK(!symlink("/dev/vda", "/tmp/other-name"));
+	CHECK(configure("interval = 1\ndisks = vda /tmp/other-name\n"));
+	CHECK(status_becomes(0, "disk /tmp/other-name hinted"));
+	CHECK(strstr(last, "disk vda hinted"));
+	CHECK(io_is_noted(NULL, true));
+	CHECK(!unlink("/tmp/other-name"));
+	CHECK(status_becomes(5, "disk /tmp/other-name not hinted: it is not there"));
+	CHECK(strstr(last, "disk vda hinted"));
+	CHECK(io_is_noted(NULL, true));
+	CHECK(!symlink("/dev/sda", "/tmp/other-name"));
+	CHECK(status_becomes(0, "disk /tmp/other-name hinted"));
+	CHECK(!unlink("/tmp/other-name") && !symlink("/dev/vda", "/tmp/other-name"));
+	sleep(3);
+	CHECK(status_becomes(0, "disk /tmp/other-name hinted"));
+	CHECK(io_is_noted(NULL, true));
+	CHECK(!unlink("/tmp/other-name"));
+	return true;
+}
+
 static bool test_bad_config(void)
 {
 	CHECK(configure("interval = 1\ndisks = vda\n"));
@@ -501,6 +523,7 @@ static const struct test tests[] = {
 	{ "the module is reloaded", test_reload },
 	{ "disks", test_disks },
 	{ "a disk comes and goes", test_disk_appears },
+	{ "a disk of two names", test_disk_of_two_names },
 	{ "a bad configuration changes nothing", test_bad_config },
 	{ "cgroups", test_cgroups },
 	{ "a unit starts, restarts and stops", test_unit },

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -691,6 +692,52 @@ T(classes)
 	EXPECT_TRUE(complete(fd));
 }
 
+static bool hot_and_wait(void *arg)
+{
+	char *p = ((char **)arg)[0], c;
+	int *fds = ((int **)arg)[1];	/* data, ready, go */
+
+	for (c = 0; c < 4; c++)		/* only what is mapped is looked at */
+		*(volatile char *)(p + c * PAGE);
+	if (do_bind(fds[0], p, 4 * PAGE, 0) || do_class(MEM_HINT_CLASS_HOT, p, 4 * PAGE) ||
+	    write(fds[1], "x", 1) != 1)
+		return false;
+	return read(fds[2], &c, 1) == 1;
+}
+
+/* What was hot for one host is not for the next, who said so being gone. */
+T(hot_is_forgotten)
+{
+	uint64_t hot = (uint64_t)MEM_HINT_CLASS_HOT << MEM_HINT_CLASS_SHIFT;
+	int m = memfd_create("x", 0), ready[2], go[2], fd, status;
+	char *p, c;
+	pid_t pid;
+
+	ASSERT_EQ(ftruncate(m, 4 * PAGE), 0);
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
+	ASSERT_EQ(pread(self->data, p, 4 * PAGE, 0), 4 * PAGE);
+	ASSERT_EQ(pipe(ready) | pipe(go), 0);
+	pid = fork();
+	if (!pid) {
+		int fds[] = { self->data, ready[1], go[0] };
+		void *arg[] = { p, fds };
+
+		_exit(!hot_and_wait(arg));
+	}
+	ASSERT_EQ(read(ready[0], &c, 1), 1);
+	fd = start(HOT);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(bare_entry(p) & hot);
+	EXPECT_TRUE(complete(fd));
+	ASSERT_EQ(write(go[1], "x", 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	fd = start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(names(p, self->data, 0));
+	EXPECT_TRUE(complete(fd));
+}
+
 /* ---- files that change ---------------------------------------------------- */
 
 static int new_file(const char *path, unsigned int pages)
@@ -939,8 +986,12 @@ T(privileges)
 
 /* ---- logical volumes ------------------------------------------------------ */
 
-static int dm(int ctl, unsigned long cmd, const char *target, const char *params,
-	      uint64_t sectors, uint64_t *dev_nr)
+#define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
+#define DM_SECTORS	8192	/* of vdd, from sector 2048 on: a file system */
+#define ALL_SEGMENTS	65536	/* of all maps together */
+
+static int dm_named(int ctl, unsigned long cmd, const char *name, const char *target,
+		    const char *params, uint64_t sectors, uint64_t *dev_nr)
 {
 	struct {
 		struct dm_ioctl io;
@@ -951,10 +1002,14 @@ static int dm(int ctl, unsigned long cmd, const char *target, const char *params
 			.version = { DM_VERSION_MAJOR, 0, 0 },
 			.data_size = sizeof(d),
 			.data_start = sizeof(d.io),
-			.name = "hints",
 		},
 	};
 
+	snprintf(d.io.name, sizeof(d.io.name), "%s", name);
+	if (cmd == DM_DEV_CREATE && *dev_nr) {
+		d.io.flags = DM_PERSISTENT_DEV_FLAG;
+		d.io.dev = *dev_nr;
+	}
 	if (target) {
 		d.io.target_count = 1;
 		d.spec.length = sectors;
@@ -968,8 +1023,19 @@ static int dm(int ctl, unsigned long cmd, const char *target, const char *params
 	return 0;
 }
 
-#define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
-#define DM_SECTORS	8192	/* of vdd, from sector 2048 on: a file system */
+static int dm(int ctl, unsigned long cmd, const char *target, const char *params,
+	      uint64_t sectors, uint64_t *dev_nr)
+{
+	return dm_named(ctl, cmd, "hints", target, params, sectors, dev_nr);
+}
+
+static int dm_control(void)
+{
+	mkdir("/dev/mapper", 0700);
+	mknod("/dev/mapper/control", S_IFCHR | 0600, makedev(10, MAPPER_CTRL_MINOR));
+	return open("/dev/mapper/control", O_RDWR);
+}
+
 
 /* One linear volume, on which all of a file's blocks move by its start. */
 T(volume)
@@ -983,9 +1049,7 @@ T(volume)
 	uint64_t nr = 0, e;
 	struct stat st;
 
-	mkdir("/dev/mapper", 0700);
-	mknod("/dev/mapper/control", S_IFCHR | 0600, makedev(10, MAPPER_CTRL_MINOR));
-	ctl = open("/dev/mapper/control", O_RDWR);
+	ctl = dm_control();
 	ASSERT_GE(ctl, 0);
 	ASSERT_EQ(dm(ctl, DM_DEV_CREATE, NULL, NULL, 0, &nr), 0);
 	ASSERT_EQ(dm(ctl, DM_TABLE_LOAD, "linear", "/dev/vdd 2048", DM_SECTORS, NULL), 0);
@@ -1048,6 +1112,7 @@ T(volume)
 	/* Without its map, nothing. */
 	a.nr = 0;
 	ASSERT_EQ(call(SEGMENTS, &a), 0);
+	EXPECT_EQ(call(SEGMENTS, &a), -ENOENT);
 	ASSERT_TRUE(migrate(0));
 	EXPECT_EQ(snapshot("frames"), 0);
 	EXPECT_EQ(snapshot("skipped_disk"), 8);
@@ -1058,6 +1123,57 @@ T(volume)
 	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = 0 })), 0);
 	EXPECT_EQ(umount("/dm"), 0);
 	EXPECT_EQ(dm(ctl, DM_DEV_REMOVE, NULL, NULL, 0, NULL), 0);
+}
+
+/* As many segments as there may be, of disks that go: there is room for more. */
+T(volumes_that_go)
+{
+	static struct mem_hint_segment segs[MEM_HINT_MAX_SEGMENTS];
+	struct mem_hint_segments a = {
+		.nr = MEM_HINT_MAX_SEGMENTS, .segments_uptr = (uintptr_t)segs,
+	};
+	int ctl = dm_control(), i, err = 0, live;
+	uint64_t nrs[ALL_SEGMENTS / MEM_HINT_MAX_SEGMENTS + 1];
+	struct stat st;
+	char name[16];
+
+	ASSERT_GE(ctl, 0);
+	ASSERT_EQ(stat("/dev/vdd", &st), 0);
+	for (i = 0; i < MEM_HINT_MAX_SEGMENTS; i++)
+		segs[i] = (struct mem_hint_segment) {
+			.start = 2 * i, .nr_sectors = 2, .target = 2048 + 2 * i,
+			.major = major(st.st_rdev), .minor = minor(st.st_rdev),
+			.nr_stripes = 1,
+		};
+	/* With all of them there one is too many, ... */
+	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
+		snprintf(name, sizeof(name), "gone%d", i);
+		nrs[i] = makedev(0, 100 + i);
+		ASSERT_EQ(dm_named(ctl, DM_DEV_CREATE, name, NULL, NULL, 0, &nrs[i]), 0);
+		ASSERT_EQ(dm_named(ctl, DM_TABLE_LOAD, name, "linear", "/dev/vdd 2048",
+				   DM_SECTORS, NULL), 0);
+		ASSERT_EQ(dm_named(ctl, DM_DEV_SUSPEND, name, NULL, NULL, 0, NULL), 0);
+		a.major = major(nrs[i]);
+		a.minor = minor(nrs[i]);
+		err = call(SEGMENTS, &a);
+		if (err)
+			break;
+	}
+	EXPECT_EQ(err, -ENOSPC);
+	ASSERT_EQ(i, ARRAY_SIZE(nrs) - 1);
+	/* ... and when others have gone it is not. */
+	for (live = 0; live < i; live++) {
+		snprintf(name, sizeof(name), "gone%d", live);
+		ASSERT_EQ(dm_named(ctl, DM_DEV_REMOVE, name, NULL, NULL, 0, NULL), 0);
+	}
+	EXPECT_EQ(call(SEGMENTS, &a), 0);
+	/* They are forgotten: there is nothing to take back. */
+	a.nr = 0;
+	EXPECT_EQ(call(SEGMENTS, &a), 0);
+	a.minor = minor(nrs[0]);
+	EXPECT_EQ(call(SEGMENTS, &a), -ENOENT);
+	snprintf(name, sizeof(name), "gone%d", i);
+	EXPECT_EQ(dm_named(ctl, DM_DEV_REMOVE, name, NULL, NULL, 0, NULL), 0);
 }
 
 /* ---- nothing makes a start hang ------------------------------------------- */
@@ -1376,6 +1492,145 @@ T(discard_huge)
 	EXPECT_EQ(snapshot("discardable"), 0);
 	close(pfd[1]);
 	waitpid(child, NULL, 0);
+}
+
+/* A fork in mid-migration: what the child then has, too, is taken back. */
+T(discard_fork_takes_back)
+{
+	char *p = locked_pages(8), *q = locked_pages(8);
+	uint64_t before = hints_u64("nr_taken_back");
+	int fd, pfd[2];
+	pid_t child;
+
+	memset(p, 1, 8 * PAGE);
+	memset(q, 2, 8 * PAGE);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, q, 8 * PAGE), 0);
+	ASSERT_EQ(pipe(pfd), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 16);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before);
+	/* Also what is not where it was, nor discardable for the next one. */
+	ASSERT_NE(mremap(q, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, anon(4)),
+		  MAP_FAILED);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_BACKED, q + 4 * PAGE, 4 * PAGE), 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before);
+	child = fork();
+	if (!child) {
+		close(pfd[1]);
+		_exit(!wait_for_pipe(&pfd[0]));
+	}
+	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
+	EXPECT_EQ(p[0], 1);	/* only written to, not changed */
+	EXPECT_EQ(p[8 * PAGE - 1], 1);
+	close(pfd[1]);
+	waitpid(child, NULL, 0);
+	EXPECT_TRUE(complete(fd));
+	/* Without a migration there is nothing to take back. */
+	EXPECT_EQ(in_child(has_nothing, p), 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
+}
+
+#define FORK_PAGES	10240	/* some batches */
+
+static void *fork_later(void *arg)
+{
+	pid_t pid;
+
+	usleep(*(unsigned int *)arg);
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	return waitpid(pid, NULL, 0) == pid ? arg : NULL;
+}
+
+/* A fork at any point of a start: what is discardable before is taken back. */
+T(discard_fork_meanwhile)
+{
+	uint64_t before, found, took_back = 0;
+	char *p = locked_pages(FORK_PAGES);
+	pthread_t thread;
+	int i, k, fd;
+
+	ASSERT_NE(p, NULL);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, FORK_PAGES * PAGE), 0);
+	for (i = 1; i <= 60 && (i <= 12 || !took_back); i++) {
+		unsigned int delay_us = random() % 150000;
+		void *forked;
+
+		memset(p, i, FORK_PAGES * PAGE);
+		before = hints_u64("nr_taken_back");
+		ASSERT_EQ(pthread_create(&thread, NULL, fork_later, &delay_us), 0);
+		fd = start(DISCARDABLE);
+		pthread_join(thread, &forked);
+		ASSERT_GE(fd, 0);
+		ASSERT_NE(forked, NULL);
+		found = snapshot("discardable");
+		ASSERT_EQ(hints_u64("nr_taken_back") - before, found)
+			TH_LOG("round %d, fork after %u us", i, delay_us);
+		took_back += found;
+		for (k = 0; k < FORK_PAGES; k++)
+			ASSERT_EQ(p[k * PAGE], i);
+		ASSERT_TRUE(complete(fd));
+	}
+	EXPECT_GT(took_back, 0);
+	TH_LOG("%d rounds, %llu pages", i - 1, (unsigned long long)took_back);
+}
+
+/* Where others may move pages, or have them, none is discardable. */
+T(discard_not_what_is_mergeable)
+{
+	char *p = locked_pages(8);
+
+	memset(p, 1, 8 * PAGE);
+	ASSERT_EQ(madvise(p, PAGE, MADV_MERGEABLE), 0);
+	EXPECT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), -EOPNOTSUPP);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p + PAGE, 7 * PAGE), 0);
+	/* Made so later: found when a migration starts. */
+	ASSERT_EQ(madvise(p + 4 * PAGE, PAGE, MADV_MERGEABLE), 0);
+	ASSERT_TRUE(migrate(DISCARDABLE));
+	EXPECT_EQ(snapshot("discardable"), 6);
+	EXPECT_EQ(snapshot("skipped_memory"), 1);
+	ASSERT_EQ(madvise(p, 8 * PAGE, MADV_UNMERGEABLE), 0);
+	ASSERT_TRUE(migrate(DISCARDABLE));
+	EXPECT_EQ(snapshot("discardable"), 7);
+}
+
+#ifndef UFFDIO_MOVE
+#define UFFD_FEATURE_MOVE	(1 << 16)
+#define UFFDIO_MOVE		_IOWR(UFFDIO, 0x05, struct uffdio_move)
+struct uffdio_move {
+	__u64 dst, src, len, mode;
+	__s64 move;
+};
+#endif
+
+T(discard_not_what_is_moved_in)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
+	struct uffdio_register r = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *p = anon(8), *from = locked_pages(4);
+	struct uffdio_move m = {
+		.dst = (uintptr_t)p + 4 * PAGE, .src = (uintptr_t)from, .len = 4 * PAGE,
+	};
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		SKIP(return, "no UFFDIO_MOVE");
+	memset(p, 1, 4 * PAGE);
+	memset(from, 2, 4 * PAGE);
+	munlock(from, 4 * PAGE);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	r.range.start = (uintptr_t)p + 4 * PAGE;
+	r.range.len = 4 * PAGE;
+	ASSERT_EQ(ioctl(uffd, UFFDIO_REGISTER, &r), 0);
+	ASSERT_EQ(ioctl(uffd, UFFDIO_MOVE, &m), 0);
+	ASSERT_EQ(p[4 * PAGE], 2);
+	ASSERT_TRUE(migrate(DISCARDABLE));
+	EXPECT_EQ(snapshot("discardable"), 4);
+	EXPECT_EQ(snapshot("skipped_memory"), 4);
+	EXPECT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), -EOPNOTSUPP);
 }
 
 /* A frame that may be dropped is nobody else's before the end. */

@@ -15,6 +15,7 @@ void BPF_PROG(good_start, const struct mem_hint_migration *m)
 	seen.starts++;
 	seen.generation = m->generation;
 	seen.nr_valid = m->nr_valid;
+	seen.classes = m->classes;
 	seen.running = 1;
 }
 

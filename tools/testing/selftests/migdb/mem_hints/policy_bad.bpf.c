@@ -108,6 +108,48 @@ int BPF_PROG(loops_decide, const struct mem_hint_run *run)
 }
 POLICY(loops);
 
+/* Rounds that are counted at run time only: an iterator, may_goto. */
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
+
+SEC("struct_ops/iterates_decide")
+int BPF_PROG(iterates_decide, const struct mem_hint_run *run)
+{
+	struct bpf_iter_num it;
+
+	bpf_iter_num_new(&it, 0, 1 << 23);
+	while (bpf_iter_num_next(&it))
+		;
+	bpf_iter_num_destroy(&it);
+	return 0;
+}
+POLICY(iterates);
+
+SEC("struct_ops/may_goto_decide")
+int BPF_PROG(may_goto_decide, const struct mem_hint_run *run)
+{
+	int n = 0;
+
+	/* "goto over the next one, or not, as the kernel likes" */
+	asm volatile(".byte 0xe5, 0, 1, 0, 0, 0, 0, 0\n%0 += 1" : "+r"(n));
+	return n;
+}
+POLICY(may_goto);
+
+/* Looked at once, called as often as the program likes. */
+__attribute__((noinline)) int global_function(__u64 n)
+{
+	return bpf_get_prandom_u32() > n;
+}
+
+SEC("struct_ops/global_decide")
+int BPF_PROG(global_decide, const struct mem_hint_run *run)
+{
+	return global_function(run->block) | global_function(run->frame);
+}
+POLICY(global);
+
 SEC("struct_ops/never_ends_decide")
 int BPF_PROG(never_ends_decide, const struct mem_hint_run *run)
 {

@@ -162,13 +162,25 @@ static bool classes_are(unsigned int of_hot, unsigned int of_omit, unsigned int 
 
 static int channel = -1;
 
-static bool migration_starts(void)
+#define BACKED_ONLY	(1 << MEM_HINT_CLASS_BACKED)
+#define AND_HOT		(BACKED_ONLY | 1 << MEM_HINT_CLASS_HOT)
+
+static bool migration_starts_for(uint64_t classes)
 {
+	struct mem_hint_start start = { .classes = htole64(classes) };
+	struct mem_hint_started started;
+
 	channel = channel_connect();
 	CHECK(channel >= 0);
 	CHECK(channel_hello(channel, NULL, NULL, 0));
-	CHECK(channel_start(channel, 0) == MEM_HINT_MSG_STARTED);
+	CHECK(!channel_send(channel, MEM_HINT_MSG_START, 2, &start, sizeof(start)));
+	CHECK(channel_recv(channel, NULL, &started, sizeof(started)) == MEM_HINT_MSG_STARTED);
 	return true;
+}
+
+static bool migration_starts(void)
+{
+	return migration_starts_for(AND_HOT);
 }
 
 static bool migration_ends(void)
@@ -256,6 +268,24 @@ static bool test_good(void)
 	CHECK(text_is("policy", "none") && text_is("policy_state", "none"));
 	CHECK(one_migration());
 	CHECK(classes_are(0, 0, 0));
+	return true;
+}
+
+/* For a host that has not agreed to hot pages they are backed. */
+static bool test_hot_not_agreed(void)
+{
+	struct policy p;
+
+	CHECK(policy_load(&p, "good") && !policy_attach(&p));
+	CHECK(migration_starts_for(BACKED_ONLY));
+	CHECK(p.seen->classes == BACKED_ONLY);
+	CHECK(classes_are(MEM_HINT_CLASS_BACKED, OMITTED, MEM_HINT_CLASS_BACKED));
+	CHECK(migration_ends());
+	CHECK(migration_starts());
+	CHECK(p.seen->classes == AND_HOT);
+	CHECK(classes_are(MEM_HINT_CLASS_HOT, OMITTED, MEM_HINT_CLASS_BACKED));
+	CHECK(migration_ends());
+	policy_free(&p);
 	return true;
 }
 
@@ -477,10 +507,13 @@ static bool test_rejected(void)
 		{ "policy_bad.bpf.o", "gets_task", "bpf_get_current_task" },
 		{ "policy_bad.bpf.o", "jumps_away", "bpf_tail_call" },
 		{ "policy_bad.bpf.o", "loops", "bpf_loop" },
+		{ "policy_bad.bpf.o", "iterates", "unsupported member decide" },
+		{ "policy_bad.bpf.o", "may_goto", "unsupported member decide" },
+		{ "policy_bad.bpf.o", "global", "unsupported member decide" },
 		{ "policy_bad.bpf.o", "never_ends", "infinite loop" },
 		{ "policy_bad.bpf.o", "sleeps", "unsupported member decide" },
 		{ "policy_bad.bpf.o", "sleeps_at_start", "unsupported member start" },
-		{ "policy_bad.bpf.o", "notes", "bpf_mhint_note_rq is not allowed" },
+		{ "policy_bad.bpf.o", "notes", "unsupported member decide" },
 		{ "policy_license.bpf.o", "not_gpl", "GPL compatible license" },
 	};
 	unsigned int i, wrong = 0;
@@ -590,6 +623,7 @@ static bool test_unload(void)
 static const struct test tests[] = {
 	{ "without a policy", test_start },
 	{ "a policy decides on every run, for one migration", test_good },
+	{ "hot only where the host agrees to it", test_hot_not_agreed },
 	{ "the host goes away: the policy hears that it is over", test_lost_host },
 	{ "a second policy is refused", test_second_refused },
 	{ "a policy is replaced, between migrations and in one", test_replace },

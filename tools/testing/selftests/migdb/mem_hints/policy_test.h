@@ -16,6 +16,7 @@ struct policy_seen {
 	unsigned long long frames;
 	unsigned long long generation;
 	unsigned long long nr_valid;
+	unsigned long long classes;		/* that the host agreed to */
 	unsigned long long order_broken;	/* decide outside of a migration */
 	unsigned int dev;			/* of the last run */
 	unsigned int running;

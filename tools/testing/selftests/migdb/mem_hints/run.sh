@@ -14,7 +14,8 @@ usage() {
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
-	  --only NAME      pure_test, table_test, channel_test, mem_hint_test, policy_test or hintd_test
+	  --only NAME      pure_test, table_test, disk_test, channel_test, mem_hint_test, policy_test,
+	                   hintd_test or lockdown (a boot of its own)
 	  --timeout N      give the guest so long (default 900)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
@@ -35,7 +36,7 @@ done
 
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
-guest_tests=(table_test channel_test mem_hint_test policy_test hintd_test)
+guest_tests=(table_test disk_test channel_test mem_hint_test policy_test hintd_test)
 
 build() {
 	kernel_ready
@@ -80,7 +81,7 @@ make_initramfs() {
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
-	cp "$out"/tests/{table_test,channel_test,mem_hint_test,policy_test,hintd_test,bench} "$root/bin/"
+	cp "$out"/tests/{table_test,disk_test,channel_test,mem_hint_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod vsock vsock_loopback
 	{
@@ -115,7 +116,40 @@ make_initramfs() {
 		poweroff -f
 		EOT
 	} >"$root/init"
-	chmod +x "$root/init"
+	# With lockdown=integrity: who is refused, and what is left behind.
+	cat >"$root/lockdown" <<-'EOT'
+	#!/bin/busybox sh
+	/bin/busybox --install -s /bin
+	mount -t devtmpfs none /dev
+	mount -t proc none /proc
+	mount -t sysfs none /sys
+	mount -t securityfs none /sys/kernel/security
+	nr=0
+	result() {
+		nr=$((nr + 1))
+		if [ "$1" = 0 ]; then echo "ok $nr $2"; else echo "not ok $nr $2"; fi
+	}
+	echo "# begin lockdown"
+	echo TAP version 13
+	echo 1..4
+	grep -q '\[integrity\]' /sys/kernel/security/lockdown
+	result $? "the kernel is locked down"
+	# A module that the distribution has signed is not.
+	insmod /lib/signed.ko
+	result $? "a module that is signed loads"
+	insmod /lib/mem_hints.ko 2>/tmp/why
+	[ $? != 0 ] && grep -q 'Operation not permitted' /tmp/why && dmesg | grep -q 'Lockdown: .*unsigned module loading'
+	result $? "mem_hints without a signature is refused, and the kernel says why"
+	[ ! -e /sys/kernel/mm/hints ] && [ ! -e /dev/mem_hints ] && migdb-hints --status >/tmp/status 2>&1
+	[ $? = 1 ]
+	result $? "nothing of it is there, and the tools say so"
+	echo "# end lockdown 0"
+	dmesg | grep -E 'BUG|WARNING|Oops|stall|leak|Call Trace' && echo '# kernel complained'
+	echo '# guest done'
+	poweroff -f
+	EOT
+	cp "$(modprobe -d "${KMODS%/lib/modules/*}" -S "$KVER" --show-depends loop | awk '$1 == "insmod" { print $2; exit }')" "$root/lib/signed.ko"
+	chmod +x "$root/init" "$root/lockdown"
 	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$out/initrd.gz"
 }
 
@@ -140,15 +174,17 @@ make_disks() {
 	dd if="$d/volume" of="$d/d" bs=1M seek=1 conv=notrunc status=none
 }
 
+# boot INIT CONSOLE [PARAMETER]...
 boot() {
-	local d=$out/disks n drives=()
+	local d=$out/disks n drives=() init=$1 console=$2
+	shift 2
 	for n in a b c d s n; do
 		drives+=(-drive "if=none,id=$n,file=$d/$n,format=raw,cache=unsafe")
 	done
 	timeout "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 512M -smp 2 \
-		-nodefaults -display none -no-reboot -serial "file:$out/console" \
+		-nodefaults -display none -no-reboot -serial "file:$console" \
 		-kernel "$KIMG" -initrd "$out/initrd.gz" \
-		-append "console=ttyS0 quiet panic=-1 rdinit=/init nvme_core.multipath=N" "${drives[@]}" \
+		-append "console=ttyS0 quiet panic=-1 rdinit=$init nvme_core.multipath=N $*" "${drives[@]}" \
 		-device virtio-blk-pci,drive=a,serial=dbdisk,addr=0x1a \
 		-device virtio-blk-pci,drive=b,serial=twin,addr=0x1b \
 		-device virtio-blk-pci,drive=c,serial=twin,addr=0x1c \
@@ -167,16 +203,32 @@ if [ -z "$only" ] || [ "$only" = pure_test ]; then
 fi
 make_initramfs
 make_disks
-step "booting the guest"
-boot
-tr -d '\r' <"$out/console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
-for t in "${guest_tests[@]}"; do
-	[ -n "$only" ] && [ "$only" != "$t" ] && continue
-	grep -q "^# end $t 0" "$out/console" || failed=1
-done
-grep -q '^# guest done' "$out/console" || { say "the guest did not finish: see $out/console"; failed=1; }
-if grep -q '^# kernel complained' "$out/console"; then
-	say "the guest's kernel complained: see $out/console"
-	failed=1
+
+# judge CONSOLE TEST...: what the guest said, and how it ended.
+judge() {
+	local console=$1 t
+	shift
+	tr -d '\r' <"$console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
+	for t; do
+		[ -n "$only" ] && [ "$only" != "$t" ] && continue
+		grep -q "^# end $t 0" "$console" || failed=1
+	done
+	! grep -q '^not ok' "$console" || failed=1
+	grep -q '^# guest done' "$console" || { say "the guest did not finish: see $console"; failed=1; }
+	if grep -q '^# kernel complained' "$console"; then
+		say "the guest's kernel complained: see $console"
+		failed=1
+	fi
+}
+
+if [ "$only" != lockdown ]; then
+	step "booting the guest"
+	boot /init "$out/console"
+	judge "$out/console" "${guest_tests[@]}"
+fi
+if [ -z "$only" ] || [ "$only" = lockdown ]; then
+	step "booting it with lockdown=integrity"
+	boot /lockdown "$out/console.lockdown" lockdown=integrity
+	judge "$out/console.lockdown" lockdown
 fi
 exit "$failed"
