@@ -79,17 +79,32 @@ struct migdb_dest {
 	struct migdb_fetch *fetch;
 };
 
+/* Both under dest.lock, or unlocked by who looks again under it. */
+static inline u32 migdb_page_state(const struct migdb_dest *d, u64 index)
+{
+	return d->page[index] & 7;
+}
+
+static inline void migdb_page_set(struct migdb_dest *d, u64 index, u32 state, u32 reason)
+{
+	d->page[index] = state | reason << 3;
+}
+
+/* dest.c */
 u64 migdb_dest_need_bytes(u64 nr_pages);
 int migdb_dest_create(struct migdb_session *s);
 void migdb_dest_destroy(struct migdb_session *s);
-int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f);
-int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f);
-int migdb_dest_tx(struct migdb_session *s);
-bool migdb_dest_tx_pending(struct migdb_session *s);
+void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason);
 int migdb_dest_range(struct migdb_session *s, u64 first, u64 count, bool sent);
 void migdb_dest_give_up(struct migdb_session *s, u32 reason);
 int migdb_dest_drain(struct migdb_session *s, struct migdb_drain *arg);
 int migdb_dest_complete(struct migdb_session *s, u64 *missing);
+
+/* dest_stream.c */
+int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f);
+int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f);
+int migdb_dest_tx(struct migdb_session *s);
+bool migdb_dest_tx_pending(struct migdb_session *s);
 
 /* What fetch.c does to pages. */
 bool migdb_dest_wanted(struct migdb_dest *d, u64 index);

@@ -59,10 +59,10 @@ struct migdb_source {
 u64 migdb_source_need_bytes(u64 nr_pages);
 int migdb_source_create(struct migdb_session *s);
 void migdb_source_destroy(struct migdb_session *s);
-int migdb_source_hello(struct migdb_session *s);
 void migdb_source_freeze(struct migdb_session *s);
 
 /* source.c */
+bool migdb_source_take(struct migdb_session *s, u64 index, u32 reason, bool queue, bool by_dest);
 bool migdb_source_drop(struct migdb_session *s, u64 index, u32 reason, bool queue);
 int migdb_source_armed(struct migdb_session *s, struct migdb_armed *arg);
 int migdb_source_dirty(struct migdb_session *s, struct migdb_dirty *arg);
@@ -73,6 +73,9 @@ int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
 u64 migdb_source_reclaim(struct migdb_session *s, u32 reason);
 int migdb_source_seal(struct migdb_session *s, struct migdb_seal *arg);
 int migdb_source_complete(struct migdb_session *s);
+
+/* source_stream.c */
+int migdb_source_hello(struct migdb_session *s);
 int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f);
 void migdb_source_tx(struct migdb_session *s);	/* queued revokes into the stream */
 bool migdb_source_tx_pending(struct migdb_session *s);
