@@ -24,7 +24,8 @@ u64 migdb_dest_need_bytes(u64 nr_pages)
 {
 	return sizeof(struct migdb_dest) + PAGE_ALIGN(nr_pages) + nr_pages +
 	       3 * migdb_hbitmap_bytes(nr_pages) + nr_pages * MIGDB_RECORD_PAGE_BYTES +
-	       MIGDB_RECORD_SLACK_BYTES + migdb_fetch_need_bytes() + MIGDB_TX_MAX_BYTES;
+	       MIGDB_RECORD_SLACK_BYTES + migdb_fetch_need_bytes() + MIGDB_TX_MAX_BYTES +
+	       MIGDB_MAX_FRAME_BYTES;
 }
 
 int migdb_dest_create(struct migdb_session *s)
@@ -55,7 +56,8 @@ int migdb_dest_create(struct migdb_session *s)
 		return -ENOMEM;
 	}
 	d->claims = s->map->mem;
-	s->memory_bytes = sizeof(*d) + s->map->bytes + n + 3 * migdb_hbitmap_bytes(n);
+	s->memory_bytes = sizeof(*d) + s->map->bytes + n + 3 * migdb_hbitmap_bytes(n) +
+			  MIGDB_MAX_FRAME_BYTES;
 	return 0;
 }
 
@@ -68,8 +70,10 @@ void migdb_dest_destroy(struct migdb_session *s)
 	if (!d)
 		return;
 	migdb_fetch_free(s);
-	list_for_each_entry_safe(c, next, &d->chunks, node)
+	list_for_each_entry_safe(c, next, &d->chunks, node) {
 		migdb_chunk_free(d, c);
+		cond_resched();		/* one for each frame of records */
+	}
 	migdb_free(d->page);
 	migdb_hbitmap_destroy(&d->todo);
 	migdb_hbitmap_destroy(&d->built);
@@ -302,6 +306,10 @@ int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 		cond_resched();
 	}
 	up_write(&d->fill_sem);
+		if (fatal_signal_pending(current)) {
+			up_write(&d->fill_sem);
+			return -EINTR;
+		}
 	*missing = gone;
 	if (gone)
 		return -EUCLEAN;

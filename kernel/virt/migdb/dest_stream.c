@@ -67,7 +67,9 @@ static struct migdb_chunk *migdb_chunk_alloc(struct migdb_session *s, u32 nr_run
 	bytes = kmalloc_size_roundup(struct_size(c, runs, nr_runs) + nr_tags * sizeof(__le64));
 	if (atomic64_read(&d->chunk_bytes) + bytes > budget)
 		return NULL;
-	c = kvmalloc(bytes, MIGDB_GFP);
+	/* only a foreign source fills frames so far: do not look for a free order 4 */
+	c = bytes > PAGE_SIZE << PAGE_ALLOC_COSTLY_ORDER ? __vmalloc(bytes, MIGDB_GFP) :
+	    kvmalloc(bytes, MIGDB_GFP);
 	if (!c)
 		return NULL;
 	atomic64_add(bytes, &d->chunk_bytes);

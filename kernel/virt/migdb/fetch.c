@@ -379,6 +379,7 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 			if (!migdb_io_pages(io)) {
 				migdb_io_refuse(s, io, MIGDB_REASON_NO_MEMORY);
 				continue;
+				cond_resched();
 			}
 		}
 		wait = migdb_io_limited(lane, io);

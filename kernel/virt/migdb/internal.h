@@ -10,6 +10,7 @@
  * Lock order, outermost first:
  *
  *	session.rx_write_lock	one write(2) at a time
+ *	session.tx_read_lock	one read(2) takes frames at a time
  *	session.rx_lock		one frame at a time; incoming order
  *	session.tx_fill_lock	lists become frames; keeps close away meanwhile
  *	source.hash_lock	windows of the snapshot: one hasher at a time
@@ -19,12 +20,22 @@
  *	dest.fill_sem		read: pages are being written; write: none is
  *	source.dequeue_lock	runs on their way to user space
  *	source.set_lock, dest.lock	sets, queues, per-page state
- *	    KVM: kvm->srcu, slots_lock; mmap_lock (page faults)
- *	session.tx_read_lock	one read(2) takes frames at a time
+ *	    KVM: kvm->srcu, slots_lock
+ *	    mmap_lock, by page faults
  *	session.tx_lock		frames that wait for read(2)
  *
- * User memory may be somebody's page fault that never ends.  Of these locks only
- * rx_write_lock, tx_read_lock and fill_sem are held while it is touched.
+ * User memory may be somebody's page fault that never ends: userfaultfd, FUSE.  Its
+ * owner is the session's own VMM, which then stops itself until it is killed, but
+ * nobody else may wait for it.  It is touched under
+ *	rx_write_lock, tx_read_lock, dequeue_lock	the copies of streams and runs
+ *	fill_sem (read)					a page that is built
+ *	session.lock					arguments of set-up, START's answer
+ *	hash_lock					table and bitmap, at SNAPSHOT and HASH
+ *	set_lock					the page that is hashed, the bitmap
+ *							at SNAPSHOT
+ * and under no other.  mmap_lock is inside all of these: map.c, which is called with
+ * it, takes none of ours.  What waits for hash_lock, set_lock or fill_sem on behalf
+ * of the host ("enabled") does so in a work item, and its caller only for a while.
  *
  * An ioctl on a running session takes session.lock only to change the state; it
  * reads the state without it and looks again under the lock that it works under.
@@ -171,6 +182,7 @@ static inline void migdb_count_reason(struct migdb_session *s, u32 reason, u64 n
 {
 	if (reason < MIGDB_NR_REASONS)
 		atomic64_add(nr, &s->n.by_reason[reason]);
+	void *rx_buf;			/* rx_write_lock: a frame; set by START, lives as long */
 }
 
 /* ioctl.c */

@@ -65,6 +65,7 @@ static void migdb_session_free(struct kref *ref)
 	struct migdb_session *s = container_of(ref, struct migdb_session, ref);
 
 	migdb_tx_purge(s);
+	migdb_free(s->rx_buf);
 	if (s->eventfd)
 		eventfd_ctx_put(s->eventfd);
 	memzero_explicit(&s->key, sizeof(s->key));
@@ -265,6 +266,8 @@ int migdb_session_bind_kvm(struct migdb_session *s, int fd)
 
 static bool migdb_label_ok(const u8 *label)
 {
+	migdb_free(s->rx_buf);
+	s->rx_buf = NULL;
 	unsigned int i;
 
 	for (i = 0; i < MIGDB_LABEL_BYTES && label[i]; i++)
@@ -285,6 +288,10 @@ static int migdb_start_check(struct migdb_session *s, struct migdb_start *arg)
 		return -EOPNOTSUPP;
 	if (arg->tag_alg >= 64 ||
 	    (arg->tag_alg && !(migdb_tag_algs() & BIT_ULL(arg->tag_alg))))
+	/* now: what the other side gives back must be taken when memory is short */
+	s->rx_buf = migdb_zalloc(MIGDB_MAX_FRAME_BYTES);
+	if (!s->rx_buf)
+		return -ENOMEM;
 		return -EOPNOTSUPP;
 	if (!migdb_label_ok(arg->label))
 		return -EINVAL;

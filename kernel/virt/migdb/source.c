@@ -37,7 +37,8 @@ u64 migdb_source_need_bytes(u64 nr_pages)
 	       3 * migdb_bitmap_bytes(nr_pages) + 2 * migdb_hbitmap_bytes(nr_pages) +
 	       window * sizeof(struct migdb_cand) + MIGDB_WINDOW_BUCKETS * sizeof(u32) +
 	       MIGDB_DEQUEUE_RUNS * sizeof(struct migdb_run) +
-	       sizeof(struct migdb_table_walk) + PAGE_SIZE + MIGDB_TX_MAX_BYTES;
+	       sizeof(struct migdb_table_walk) + PAGE_SIZE + MIGDB_TX_MAX_BYTES +
+	       MIGDB_MAX_FRAME_BYTES;
 }
 
 int migdb_source_create(struct migdb_session *s)

@@ -291,7 +291,7 @@ static ssize_t migdb_rx_write(struct file *file, const char __user *ubuf, size_t
 			      loff_t *pos)
 {
 	struct migdb_session *s = file->private_data;
-	struct migdb_wire_hdr *buf;
+	struct migdb_wire_hdr *buf = s->rx_buf;
 	bool secret = false;
 	size_t done = 0;
 	u32 bytes;
@@ -299,13 +299,8 @@ static ssize_t migdb_rx_write(struct file *file, const char __user *ubuf, size_t
 
 	if (!count)
 		return 0;
-	buf = kvmalloc(MIGDB_MAX_FRAME_BYTES, MIGDB_GFP);
-	if (!buf)
-		return -ENOMEM;
-	if (mutex_lock_killable(&s->rx_write_lock)) {
-		kvfree(buf);
+	if (mutex_lock_killable(&s->rx_write_lock))
 		return -EINTR;
-	}
 	while (done < count && !ret) {
 		/* between frames: what was taken was taken whole */
 		if (fatal_signal_pending(current)) {
@@ -319,11 +314,9 @@ static ssize_t migdb_rx_write(struct file *file, const char __user *ubuf, size_t
 			done += bytes;
 		cond_resched();
 	}
-	mutex_unlock(&s->rx_write_lock);
 	if (secret)
-		kvfree_sensitive(buf, MIGDB_MAX_FRAME_BYTES);
-	else
-		kvfree(buf);
+		memzero_explicit(buf, MIGDB_MAX_FRAME_BYTES);
+	mutex_unlock(&s->rx_write_lock);
 	if (ret > 0)
 		return count;
 	/* a bad stream is said at once; anything else after what was taken */
