@@ -155,6 +155,7 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 	if (!migdb_claim_busy(claim)) {
 		migdb_todo_clear(d, index);
 		migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
+		atomic64_inc(&s->n.sent);
 		mutex_unlock(&d->lock);
 		return;
 	}
@@ -175,6 +176,7 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 		} else {
 			/* the VMM did not wait for BUSY: its page, its word */
 			migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
+			atomic64_inc(&s->n.sent);
 		}
 	}
 	mutex_unlock(&d->lock);
@@ -304,12 +306,12 @@ int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 		}
 		mutex_unlock(&d->lock);
 		cond_resched();
-	}
-	up_write(&d->fill_sem);
 		if (fatal_signal_pending(current)) {
 			up_write(&d->fill_sem);
 			return -EINTR;
 		}
+	}
+	up_write(&d->fill_sem);
 	*missing = gone;
 	if (gone)
 		return -EUCLEAN;

@@ -116,6 +116,8 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 		if (d->page[index] >> 3) {	/* by MIGDB_INVALIDATE, not by a record */
 			d->nr_recorded++;
 			atomic64_inc(&s->n.recorded);
+		} else {
+			atomic64_dec(&s->n.sent);
 		}
 		migdb_page_set(d, index, MIGDB_PAGE_RETURNED, MIGDB_REASON_TWICE);
 		migdb_count_reason(s, MIGDB_REASON_TWICE, 1);
@@ -243,6 +245,7 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 	struct migdb_chunk *c;
 	int ret = 0;
 
+	migdb_span_begin(&s->n.recording);
 	/* no memory: the pages go back */
 	c = migdb_dest_chunk(s, runs, nr_runs);
 	for (i = 0; i < nr_runs && !ret; i++) {
@@ -258,6 +261,7 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 	} else if (c) {
 		migdb_chunk_free(d, c);
 	}
+	migdb_span_end(&s->n.recording);
 	if (READ_ONCE(d->returned.nr_set))
 		migdb_tx_wake(s);
 	return ret;

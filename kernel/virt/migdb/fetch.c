@@ -305,6 +305,7 @@ static void migdb_io_submit(struct migdb_session *s, struct migdb_io *io)
 	atomic64_add(bytes, &f->inflight_bytes);
 	atomic64_inc(&s->n.reads);
 	atomic64_add(bytes, &s->n.read_bytes);
+	migdb_span_begin(&s->n.fetching);
 	init_sync_kiocb(&io->iocb, disk->file);
 	io->iocb.ki_pos = io->shape.first_block << MIGDB_PAGE_SHIFT;
 	io->iocb.ki_flags |= IOCB_DIRECT;
@@ -378,8 +379,8 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 			}
 			if (!migdb_io_pages(io)) {
 				migdb_io_refuse(s, io, MIGDB_REASON_NO_MEMORY);
-				continue;
 				cond_resched();
+				continue;
 			}
 		}
 		wait = migdb_io_limited(lane, io);
@@ -402,6 +403,7 @@ static void migdb_run_finish(struct migdb_session *s, struct migdb_io *io, struc
 	const void *page;
 	u64 tag;
 
+	migdb_span_end(&s->n.fetching);
 	for (i = 0; i < run->nr; i++) {
 		if (!migdb_dest_wanted(d, run->index + i))
 			continue;
@@ -411,6 +413,7 @@ static void migdb_run_finish(struct migdb_session *s, struct migdb_io *io, struc
 		}
 		page = kmap_local_page(io->bvec[first + i].bv_page);
 		tag = migdb_tag_page(s->tag_alg, &s->key, page);
+		atomic64_inc(&s->n.hashed);
 		if (cpu_to_le64(tag) != t->chunk->tags[run->tag + i]) {
 			migdb_dest_return(s, run->index + i, MIGDB_REASON_MISMATCH);
 		} else {

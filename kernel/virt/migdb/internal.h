@@ -45,6 +45,7 @@
 
 #include <linux/atomic.h>
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -89,6 +90,31 @@ struct migdb_tx_frame {
 	u8 data[] __aligned(8);
 };
 
+/* From the first begin to the last end of something, whoever does it. */
+struct migdb_span {
+	atomic64_t first_ns, last_ns;
+};
+
+static inline void migdb_span_begin(struct migdb_span *span)
+{
+	if (!atomic64_read(&span->first_ns))
+		atomic64_cmpxchg(&span->first_ns, 0, ktime_get_ns());
+}
+
+static inline void migdb_span_end(struct migdb_span *span)
+{
+	atomic64_set(&span->last_ns, ktime_get_ns());
+}
+
+/*
+ * Pages are counted under source.set_lock or dest.lock, so that they add up for
+ * whoever holds it.
+ *
+ *	source		candidates = recorded + dropped + not hashed yet
+ *			recorded = built + revoked + returned + unconfirmed
+ *	destination	recorded = built + revoked + returned + sent + to be read
+ *	both		revoked + returned + dropped = sum of by_reason
+ */
 struct migdb_stats_counters {
 	atomic64_t candidates;
 	atomic64_t recorded;
@@ -96,10 +122,16 @@ struct migdb_stats_counters {
 	atomic64_t revoked;
 	atomic64_t returned;
 	atomic64_t dropped;
+	/* source: given to the VMM by DEQUEUE; destination: the stream was first */
+	atomic64_t sent;
 	atomic64_t harvested;
 	atomic64_t read_bytes;
 	atomic64_t reads;
+	atomic64_t tx_bytes;
+	atomic64_t rx_bytes;
+	atomic64_t hashed;
 	atomic64_t hash_ns;
+	struct migdb_span recording, fetching;
 	atomic64_t by_reason[MIGDB_NR_REASONS];
 };
 
@@ -115,7 +147,9 @@ struct migdb_session {
 	bool ordinary;			/* migdb_sessions_lock: "enabled" was cleared */
 	bool closed;			/* device file is gone: rx_lock and tx_fill_lock */
 	struct work_struct ordinary_work;
-	bool logged;			/* the one line about the outcome was printed */
+	bool refused;			/* @lock: a START that was refused is in the log */
+	bool logged;			/* @lock: the record is in the log, or on its way */
+	char text[MIGDB_RECORD_BYTES];	/* of whoever sets one of the two */
 	u64 started_ns;
 	u32 tag_alg;
 	struct migdb_key key;
@@ -148,6 +182,7 @@ struct migdb_session {
 
 	/* incoming stream */
 	struct mutex rx_write_lock;	/* one writer copies */
+	void *rx_buf;			/* rx_write_lock: a frame; set by START, lives as long */
 	struct mutex rx_lock;		/* order of frames; keeps close away */
 	u32 rx_seq;			/* rx_lock */
 	u64 rx_named;			/* rx_lock: pages in lists so far */
@@ -168,8 +203,6 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 			struct migdb_start *arg);
 int migdb_session_transit(struct migdb_session *s, enum migdb_event ev);
 void migdb_session_abort(struct migdb_session *s, u32 reason);
-void migdb_session_log(struct migdb_session *s, const char *outcome);
-void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out);
 int migdb_session_bind_kvm(struct migdb_session *s, int fd);
 void migdb_set_enabled(bool enabled);
 
@@ -182,8 +215,12 @@ static inline void migdb_count_reason(struct migdb_session *s, u32 reason, u64 n
 {
 	if (reason < MIGDB_NR_REASONS)
 		atomic64_add(nr, &s->n.by_reason[reason]);
-	void *rx_buf;			/* rx_write_lock: a frame; set by START, lives as long */
 }
+
+/* stats.c */
+void migdb_session_log(struct migdb_session *s, const char *outcome);
+void migdb_session_log_refused(struct migdb_session *s, const struct migdb_start *arg, int err);
+void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out);
 
 /* ioctl.c */
 long migdb_ioctl(struct migdb_session *s, unsigned int cmd, unsigned long arg);

@@ -75,6 +75,15 @@
 #define MIGDB_DEFAULT_MAX_SESSIONS	16u
 #define MIGDB_DEFAULT_INFLIGHT_BYTES	(64ull << 20)
 
+/*
+ * The record of a session: a line of the log must be shorter than 1024 bytes, the
+ * name in front included.  How many sessions may end, or be refused, in so long a
+ * time before records are lost: some hundred lines that nobody can ask for often.
+ */
+#define MIGDB_RECORD_BYTES	1008u
+#define MIGDB_LOG_SESSIONS	512u
+#define MIGDB_LOG_WINDOW_NS	(5ull * 1000 * 1000 * 1000)
+
 /* How long a write to sysfs "enabled" waits for running sessions. */
 #define MIGDB_TURN_WAIT_JIFFIES	(2 * HZ)
 

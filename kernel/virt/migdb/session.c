@@ -77,67 +77,6 @@ void migdb_session_put(struct migdb_session *s)
 	kref_put(&s->ref, migdb_session_free);
 }
 
-/* One line for people and one for machines, once. */
-void migdb_session_log(struct migdb_session *s, const char *outcome)
-{
-	struct migdb_stats st = {};
-	u64 ms;
-
-	mutex_lock(&s->lock);
-	if (s->logged || !s->started) {
-		mutex_unlock(&s->lock);
-		return;
-	}
-	s->logged = true;
-	mutex_unlock(&s->lock);
-
-	migdb_session_stats(s, &st);
-	ms = div_u64(ktime_get_ns() - s->started_ns, NSEC_PER_MSEC);
-	pr_info_ratelimited("migdb: %s: %s %s%s%s: %llu of %llu recorded pages built, %llu revoked, %llu returned, %llu ms\n",
-			    s->label, s->role == MIGDB_ROLE_SOURCE ? "source" : "destination",
-			    outcome, st.out_reason ? ", ordinary because: " : "",
-			    st.out_reason ? migdb_reason_str(st.out_reason) : "",
-			    st.out_built, st.out_recorded, st.out_revoked, st.out_returned, ms);
-	pr_info_ratelimited("migdb-json: {\"label\":\"%s\",\"role\":\"%s\",\"outcome\":\"%s\",\"reason\":\"%s\",\"candidates\":%llu,\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"returned_mismatch\":%llu,\"returned_io_error\":%llu,\"returned_late\":%llu,\"dropped\":%llu,\"zero\":%llu,\"read_bytes\":%llu,\"reads\":%llu,\"harvested\":%llu,\"hash_ns\":%llu,\"memory_bytes\":%llu,\"ms\":%llu}\n",
-			    s->label, s->role == MIGDB_ROLE_SOURCE ? "source" : "destination",
-			    outcome, migdb_reason_str(st.out_reason), st.out_candidates,
-			    st.out_recorded, st.out_built, st.out_revoked, st.out_returned,
-			    st.out_by_reason[MIGDB_REASON_MISMATCH],
-			    st.out_by_reason[MIGDB_REASON_IO_ERROR],
-			    st.out_by_reason[MIGDB_REASON_LATE], st.out_dropped,
-			    st.out_by_reason[MIGDB_REASON_ZERO], st.out_read_bytes, st.out_reads,
-			    st.out_harvested, st.out_hash_ns, st.out_memory_bytes, ms);
-}
-
-void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out)
-{
-	unsigned int i;
-
-	out->out_state = migdb_state(s);
-	out->out_reason = READ_ONCE(s->reason);
-	out->out_candidates = atomic64_read(&s->n.candidates);
-	out->out_recorded = atomic64_read(&s->n.recorded);
-	out->out_built = atomic64_read(&s->n.built);
-	out->out_revoked = atomic64_read(&s->n.revoked);
-	out->out_returned = atomic64_read(&s->n.returned);
-	out->out_dropped = atomic64_read(&s->n.dropped);
-	out->out_harvested = atomic64_read(&s->n.harvested);
-	out->out_read_bytes = atomic64_read(&s->n.read_bytes);
-	out->out_reads = atomic64_read(&s->n.reads);
-	out->out_hash_ns = atomic64_read(&s->n.hash_ns);
-	out->out_memory_bytes = s->memory_bytes;
-	for (i = 0; i < MIGDB_NR_REASONS; i++)
-		out->out_by_reason[i] = atomic64_read(&s->n.by_reason[i]);
-	if (s->dst)
-		out->out_memory_bytes += atomic64_read(&s->dst->chunk_bytes);
-	if (s->src) {
-		mutex_lock(&s->src->set_lock);
-		out->out_unconfirmed = s->src->nr_unconfirmed;
-		out->out_queued = s->src->send.nr_set;
-		mutex_unlock(&s->src->set_lock);
-	}
-}
-
 int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
 {
 	int next;
@@ -266,8 +205,6 @@ int migdb_session_bind_kvm(struct migdb_session *s, int fd)
 
 static bool migdb_label_ok(const u8 *label)
 {
-	migdb_free(s->rx_buf);
-	s->rx_buf = NULL;
 	unsigned int i;
 
 	for (i = 0; i < MIGDB_LABEL_BYTES && label[i]; i++)
@@ -288,10 +225,6 @@ static int migdb_start_check(struct migdb_session *s, struct migdb_start *arg)
 		return -EOPNOTSUPP;
 	if (arg->tag_alg >= 64 ||
 	    (arg->tag_alg && !(migdb_tag_algs() & BIT_ULL(arg->tag_alg))))
-	/* now: what the other side gives back must be taken when memory is short */
-	s->rx_buf = migdb_zalloc(MIGDB_MAX_FRAME_BYTES);
-	if (!s->rx_buf)
-		return -ENOMEM;
 		return -EOPNOTSUPP;
 	if (!migdb_label_ok(arg->label))
 		return -EINVAL;
@@ -333,6 +266,8 @@ static void migdb_start_undo(struct migdb_session *s)
 	migdb_source_destroy(s);
 	migdb_dest_destroy(s);
 	migdb_tx_purge(s);
+	migdb_free(s->rx_buf);
+	s->rx_buf = NULL;
 	s->tx_seq = 0;
 	if (s->eventfd)
 		eventfd_ctx_put(s->eventfd);
@@ -353,6 +288,10 @@ static int migdb_start_parts(struct migdb_session *s, struct migdb_start *arg)
 			return PTR_ERR(ctx) == -EINVAL ? -EOPNOTSUPP : PTR_ERR(ctx);
 		s->eventfd = ctx;
 	}
+	/* now: what the other side gives back must be taken when memory is short */
+	s->rx_buf = migdb_zalloc(MIGDB_MAX_FRAME_BYTES);
+	if (!s->rx_buf)
+		return -ENOMEM;
 	s->role = arg->role;
 	memcpy(s->label, arg->label, sizeof(s->label));
 	if (s->role == MIGDB_ROLE_DEST)
@@ -415,10 +354,10 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 
 	ret = migdb_start_check(s, arg);
 	if (ret)
-		return ret;
+		goto refused;
 	ret = migdb_start_admit(s);
 	if (ret)
-		return ret;
+		goto refused;
 	ret = migdb_start_parts(s, arg);
 	if (ret)
 		goto undo;
@@ -455,13 +394,15 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 	return 0;
 undo:
 	migdb_start_undo(s);
+refused:
+	migdb_session_log_refused(s, arg, ret);
 	return ret;
 }
 
 /* The device file is gone. */
 void migdb_session_close(struct migdb_session *s)
 {
-	migdb_session_log(s, migdb_state(s) == MIGDB_STATE_DONE ? "done" : "closed before its end");
+	migdb_session_log(s, migdb_state(s) == MIGDB_STATE_DONE ? "done" : "closed");
 
 	mutex_lock(&migdb_sessions_lock);
 	list_del_init(&s->node);

@@ -371,6 +371,8 @@ int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
 	    copy_to_user(uarg, arg, sizeof(*arg))) {
 		migdb_requeue(s, runs, n);
 		ret = -EFAULT;
+	} else {
+		atomic64_add(arg->max_pages - left, &s->n.sent);
 	}
 	mutex_unlock(&src->dequeue_lock);
 	return ret;

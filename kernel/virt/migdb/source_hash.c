@@ -13,6 +13,7 @@
  * walks differ: pages seen only by the first are sent at the end, pages seen only
  * by the second are not in the set and are stepped over.
  */
+#include <linux/bitmap.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
@@ -126,6 +127,7 @@ static int migdb_snapshot_entry(void *data, u64 gfn, u32 disk, u64 block, u32 cl
 		return ret < 0 ? ret : 0;
 	if (!test_and_set_bit(index, src->set)) {
 		ctx->nr++;
+		atomic64_inc(&s->n.candidates);
 		migdb_windows_note(&src->windows, migdb_where_disk(where), block);
 	}
 	return 0;
@@ -186,6 +188,32 @@ static const struct migdb_table_ops migdb_window_ops = {
 	.yield = migdb_walk_yield,
 };
 
+/*
+ * As if it had not been called: nothing is in the set, and nothing has left it.
+ * The bitmap of much memory is long, so in pieces.  Nobody has skipped a page yet:
+ * whether a write meanwhile finds its page in the set or not makes no difference.
+ */
+static void migdb_snapshot_undo(struct migdb_session *s)
+{
+	struct migdb_source *src = s->src;
+	u64 n = s->regions.nr_pages, i, nr;
+	u32 r;
+
+	for (i = 0; i < n; i += nr) {
+		nr = min_t(u64, n - i, 8 * PAGE_SIZE);
+		mutex_lock(&src->set_lock);
+		bitmap_clear(src->set, i, nr);
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	mutex_lock(&src->set_lock);
+	atomic64_set(&s->n.candidates, 0);
+	atomic64_set(&s->n.dropped, 0);
+	for (r = 0; r < MIGDB_NR_REASONS; r++)
+		atomic64_set(&s->n.by_reason[r], 0);
+	mutex_unlock(&src->set_lock);
+}
+
 static int migdb_snapshot_locked(struct migdb_session *s, struct migdb_walk_ctx *ctx)
 {
 	struct migdb_source *src = s->src;
@@ -214,14 +242,10 @@ static int migdb_snapshot_locked(struct migdb_session *s, struct migdb_walk_ctx 
 	if (!ret)
 		ret = migdb_session_transit(s, MIGDB_EV_SNAPSHOT);
 	if (ret) {
-		/* as if it had not been called */
-		mutex_lock(&src->set_lock);
-		memset(src->set, 0, s->map->bytes);
-		mutex_unlock(&src->set_lock);
+		migdb_snapshot_undo(s);
 		return ret;
 	}
 	WRITE_ONCE(src->nr_left, ctx->nr);
-	atomic64_set(&s->n.candidates, ctx->nr);
 	return 0;
 }
 
@@ -364,6 +388,7 @@ static void migdb_hash_one(struct migdb_session *s, const struct migdb_cand *c,
 	__set_bit(c->index, src->recorded);
 	src->nr_unconfirmed++;
 	atomic64_inc(&s->n.recorded);
+	atomic64_inc(&s->n.hashed);
 }
 
 /* Hash at most @max candidates into one frame.  Number looked at, or -ENOMEM. */
@@ -381,6 +406,7 @@ static int migdb_hash_batch(struct migdb_session *s, struct migdb_batch *b, u32 
 	b->nr_runs = 0;
 	b->nr_pages = 0;
 
+	migdb_span_begin(&s->n.recording);
 	mutex_lock(&src->set_lock);
 	for (i = 0; i < n; i++)
 		migdb_hash_one(s, &src->cand[src->next_cand + i], b);
@@ -397,6 +423,7 @@ static int migdb_hash_batch(struct migdb_session *s, struct migdb_batch *b, u32 
 		f = NULL;
 	}
 	mutex_unlock(&src->set_lock);
+	migdb_span_end(&s->n.recording);
 	kvfree(f);
 	src->next_cand += n;
 	return n;

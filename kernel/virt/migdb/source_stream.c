@@ -62,7 +62,8 @@ static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u6
 			}
 		} else {
 			/* also a page that was confirmed before: the last word counts */
-			migdb_source_take(s, index, reason ? reason : MIGDB_REASON_ABORTED, true, true);
+			migdb_source_take(s, index, reason ? reason : MIGDB_REASON_ABORTED,
+					  true, true);
 		}
 	}
 }

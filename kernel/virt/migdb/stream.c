@@ -49,6 +49,7 @@ void migdb_tx_append(struct migdb_session *s, struct migdb_tx_frame *f, u32 type
 	list_add_tail(&f->node, &s->tx_frames);
 	s->tx_bytes += bytes;
 	mutex_unlock(&s->tx_lock);
+	atomic64_add(bytes, &s->n.tx_bytes);
 }
 
 bool migdb_tx_has_room(struct migdb_session *s)
@@ -279,6 +280,8 @@ static int migdb_rx_take(struct migdb_session *s, const void *buf, u32 bytes, in
 	} else {
 		if (!ret)
 			ret = migdb_rx_frame(s, buf, bytes);
+		if (!ret)
+			atomic64_add(bytes, &s->n.rx_bytes);
 		/* under rx_lock, which keeps close away */
 		if (ret == -EBADMSG)
 			migdb_session_abort(s, MIGDB_REASON_BAD_STREAM);

@@ -79,7 +79,7 @@ in_mid_move a fails_for_a_while >&2 &
 moved migdb-rw b a
 wait $! || true
 # the session's record is in the kernel log of the host that it ended on
-io_errors() { on a "dmesg | sed -n 's/.*migdb-json: //p' | jq -s 'map(select(.role == \"destination\")) | last.returned_io_error'"; }
+io_errors() { on a "dmesg | sed -n 's/.*migdb-json: //p' | jq -s 'map(select(.role == \"destination\")) | last.by_reason.io_error'"; }
 check "storage fails: pages were returned for it" test "$(io_errors)" -gt 100
 check "and others were built" test "$(field migdb-rw '.pages_built > 1000')" = true
 

@@ -144,6 +144,11 @@ static inline ssize_t strscpy_n(char *to, const char *from, size_t size)
 #define strscpy_pick(_1, _2, _3, name, ...)	name
 #define strscpy(...)		strscpy_pick(__VA_ARGS__, strscpy_n, strscpy_2,)(__VA_ARGS__)
 
+#define scnprintf(buf, size, ...) ({					\
+	size_t _size = (size);						\
+	int _n = snprintf(buf, _size, __VA_ARGS__);			\
+	!_size ? 0 : (size_t)_n < _size ? _n : (int)_size - 1; })
+
 void *memchr_inv(const void *p, int c, size_t n);
 
 static inline void cond_resched(void)
