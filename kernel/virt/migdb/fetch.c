@@ -379,6 +379,8 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 			}
 			if (!migdb_io_pages(io)) {
 				migdb_io_refuse(s, io, MIGDB_REASON_NO_MEMORY);
+				/* it must be said, too, and that needs a little */
+				migdb_io_trim(io);
 				cond_resched();
 				continue;
 			}
