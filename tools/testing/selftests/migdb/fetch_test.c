@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <sys/stat.h>
+#include "memcg.h"
 #include "test_util.h"
 
 #define PAGES	1024
@@ -546,18 +546,6 @@ TEST_F_TIMEOUT(fetch, tiny_inflight_limit, 60)
 }
 
 /* A cgroup without memory: ENOMEM from START, and nothing is changed. */
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
 TEST_F_TIMEOUT(fetch, memcg_refuses, 60)
 {
 	static const char dir[] = "/sys/fs/cgroup/migdb-test";

@@ -19,6 +19,12 @@
 #define RIG_SERIAL	"rig-disk"
 #define RIG_POISON	0xdb
 
+/* Bytes in flight from one side to the other. */
+struct wire {
+	u8 *data;
+	size_t bytes, room;
+};
+
 struct rig {
 	u64 nr_pages;
 	u8 *src_ram, *dst_ram;
@@ -29,12 +35,7 @@ struct rig {
 	char disk_path[DISK_PATH_BYTES];
 	u8 uuid[MIGDB_UUID_BYTES];
 	u64 candidates;
-};
-
-/* Bytes in flight from one side to the other. */
-struct wire {
-	u8 *data;
-	size_t bytes, room;
+	struct wire pump;	/* of rig_pump(); kept, so that it needs memory once */
 };
 
 /* rig_init: memory, disk and table; no session yet.  @nr_pages >= 128. */

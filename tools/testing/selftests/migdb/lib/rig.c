@@ -81,6 +81,7 @@ void rig_exit(struct rig *r)
 	munmap(r->src_ram, r->nr_pages * MDB_PAGE);
 	munmap(r->dst_ram, r->nr_pages * MDB_PAGE);
 	free(r->delivered);
+	wire_free(&r->pump);
 	close(r->disk);
 	unlink(r->disk_path);
 }
@@ -272,17 +273,18 @@ int wire_records(struct wire *w, const struct wire *hello, u32 seq,
 
 int rig_pump(struct rig *r)
 {
-	struct wire w = {};
-	int rc = wire_pull(&w, &r->src);
+	struct wire *w = &r->pump;
+	int rc;
 
+	w->bytes = 0;
+	rc = wire_pull(w, &r->src);
 	if (!rc)
-		rc = wire_push(&w, &r->dst);
-	w.bytes = 0;
+		rc = wire_push(w, &r->dst);
+	w->bytes = 0;
 	if (!rc)
-		rc = wire_pull(&w, &r->dst);
+		rc = wire_pull(w, &r->dst);
 	if (!rc)
-		rc = wire_push(&w, &r->src);
-	wire_free(&w);
+		rc = wire_push(w, &r->src);
 	return rc;
 }
 
