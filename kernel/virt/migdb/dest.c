@@ -18,6 +18,7 @@
 #include "alloc.h"
 #include "claim.h"
 #include "dest.h"
+#include "trace.h"
 
 /* What a destination of @nr_pages needs when every page is recorded, by itself. */
 u64 migdb_dest_need_bytes(u64 nr_pages)
@@ -116,6 +117,7 @@ void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason)
 	migdb_page_set(d, index, MIGDB_PAGE_RETURNED, reason);
 	migdb_claim_return(&d->claims[index]);
 	migdb_count_reason(s, reason, 1);
+	trace_migdb_return(s->label, MIGDB_ROLE_DEST, index, reason);
 	if (reason == MIGDB_REASON_DIRTY) {
 		/* the source knows: it revoked the page */
 		atomic64_inc(&s->n.revoked);
@@ -156,6 +158,7 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 		migdb_todo_clear(d, index);
 		migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
 		atomic64_inc(&s->n.sent);
+		trace_migdb_place(s->label, index, MIGDB_CLAIM_SENT);
 		mutex_unlock(&d->lock);
 		return;
 	}
@@ -166,6 +169,7 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 	mutex_lock(&d->lock);
 	if (failed) {
 		migdb_dest_return_locked(s, index, MIGDB_REASON_FAULT);
+		trace_migdb_place(s->label, index, MIGDB_CLAIM_RETURNED);
 	} else {
 		migdb_todo_clear(d, index);
 		if (migdb_claim_done(claim)) {
@@ -173,10 +177,12 @@ void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
 			migdb_hbitmap_set(&d->built, index);
 			d->nr_done++;
 			atomic64_inc(&s->n.built);
+			trace_migdb_place(s->label, index, MIGDB_CLAIM_DONE);
 		} else {
 			/* the VMM did not wait for BUSY: its page, its word */
 			migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
 			atomic64_inc(&s->n.sent);
+			trace_migdb_place(s->label, index, MIGDB_CLAIM_SENT);
 		}
 	}
 	mutex_unlock(&d->lock);

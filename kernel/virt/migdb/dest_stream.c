@@ -12,6 +12,7 @@
 #include "alloc.h"
 #include "claim.h"
 #include "dest.h"
+#include "trace.h"
 #include "window.h"
 
 /* First frame: identity, key, disks.  Refusals are -EBADMSG: an ordinary send. */
@@ -121,6 +122,7 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 		}
 		migdb_page_set(d, index, MIGDB_PAGE_RETURNED, MIGDB_REASON_TWICE);
 		migdb_count_reason(s, MIGDB_REASON_TWICE, 1);
+		trace_migdb_return(s->label, MIGDB_ROLE_DEST, index, MIGDB_REASON_TWICE);
 		atomic64_inc(&s->n.returned);
 		migdb_hbitmap_set(&d->returned, index);
 	} else if (state == MIGDB_PAGE_RETURNED) {

@@ -30,6 +30,7 @@
 #include "alloc.h"
 #include "dest.h"
 #include "throttle.h"
+#include "trace.h"
 #include "vhost_glue.h"
 #include "window.h"
 
@@ -378,9 +379,9 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 				break;
 			}
 			if (!migdb_io_pages(io)) {
-				migdb_io_refuse(s, io, MIGDB_REASON_NO_MEMORY);
 				/* it must be said, too, and that needs a little */
 				migdb_io_trim(io);
+				migdb_io_refuse(s, io, MIGDB_REASON_NO_MEMORY);
 				cond_resched();
 				continue;
 			}
@@ -444,6 +445,8 @@ static bool migdb_lane_finish(struct migdb_fetch_lane *lane)
 			llist_add(&io->done, &lane->done);
 			continue;
 		}
+		trace_migdb_fetch(s->label, io->shape.disk, io->shape.first_block,
+				  io->shape.nr_blocks, io->ret);
 		for (t = 0; t < io->nr_targets; t++) {
 			migdb_run_finish(s, io, &io->target[t]);
 			pages += io->target[t].run->nr;

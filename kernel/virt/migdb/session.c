@@ -18,6 +18,7 @@
 #include "internal.h"
 #include "kvm_shim.h"
 #include "source.h"
+#include "trace.h"
 #include "vhost_glue.h"
 
 static void migdb_ordinary_work(struct work_struct *work);
@@ -77,6 +78,14 @@ void migdb_session_put(struct migdb_session *s)
 	kref_put(&s->ref, migdb_session_free);
 }
 
+static void migdb_session_state(struct migdb_session *s, u32 next)
+{
+	lockdep_assert_held(&s->lock);
+	trace_migdb_state(s->label, s->role, s->state, next, READ_ONCE(s->reason));
+	/* pairs with the acquire in migdb_state(); START's publishes the parts */
+	smp_store_release(&s->state, next);
+}
+
 int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
 {
 	int next;
@@ -85,8 +94,8 @@ int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
 	next = migdb_fsm_next(s->state, ev);
 	if (next < 0)
 		next = s->state == MIGDB_STATE_ABORTED ? -ECANCELED : next;
-	else	/* pairs with the acquire in migdb_state() */
-		smp_store_release(&s->state, next);
+	else
+		migdb_session_state(s, next);
 	mutex_unlock(&s->lock);
 	return next < 0 ? next : 0;
 }
@@ -109,8 +118,7 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 	cmpxchg(&s->reason, MIGDB_REASON_NONE, reason);
 	if (!dest)
 		migdb_source_freeze(s);
-	/* pairs with the acquire in migdb_state() */
-	smp_store_release(&s->state, MIGDB_STATE_ABORTED);
+	migdb_session_state(s, MIGDB_STATE_ABORTED);
 	mutex_unlock(&s->lock);
 
 	if (dest)
@@ -378,10 +386,8 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 	if (s->kvm)
 		migdb_kvm_take_ring(s->kvm);
 	s->started_ns = ktime_get_ns();
-	/* publishes the parts: pairs with migdb_state() */
-	smp_store_release(&s->state,
-			  migdb_fsm_next(s->state, s->role == MIGDB_ROLE_SOURCE ?
-					 MIGDB_EV_START_SOURCE : MIGDB_EV_START_DEST));
+	migdb_session_state(s, migdb_fsm_next(s->state, s->role == MIGDB_ROLE_SOURCE ?
+					      MIGDB_EV_START_SOURCE : MIGDB_EV_START_DEST));
 	mutex_lock(&migdb_sessions_lock);
 	s->started = true;
 	if (list_empty(&s->node))

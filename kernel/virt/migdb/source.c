@@ -20,6 +20,7 @@
 #include "alloc.h"
 #include "kvm_shim.h"
 #include "source.h"
+#include "trace.h"
 
 #define MIGDB_BITMAP_CHUNK_BITS		(8 * PAGE_SIZE)
 
@@ -141,6 +142,7 @@ bool migdb_source_take(struct migdb_session *s, u64 index, u32 reason, bool queu
 		atomic64_inc(&s->n.dropped);
 	}
 	migdb_count_reason(s, reason, 1);
+	trace_migdb_return(s->label, MIGDB_ROLE_SOURCE, index, reason);
 	if (queue)
 		migdb_hbitmap_set(&src->send, index);
 	return true;
@@ -279,6 +281,7 @@ int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued)
 	} while (!ret && n == MIGDB_HARVEST_BATCH && !fatal_signal_pending(current));
 
 	atomic64_add(*harvested, &s->n.harvested);
+	trace_migdb_harvest(s->label, *harvested, ctx.queued, ret);
 	*queued = ctx.queued;
 	if (ret == -ESTALE)
 		migdb_session_abort(s, MIGDB_REASON_FOREIGN_REAPER);
