@@ -133,6 +133,7 @@ TEST_F_TIMEOUT(record, good_session, 60)
 	rig_deliver(r, PAGES - 1);
 	ASSERT_OK(rig_pump(r));
 	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 0));
+	ASSERT_EQ(BUILT, wait_built(&r->dst, BUILT));
 	FINISH();
 	src = stats_of(&r->src);
 	dst = stats_of(&r->dst);

@@ -57,6 +57,16 @@ static inline u64 clock_ms(void)
 	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
 }
 
+/* Where some page is never confirmed, rig_settle() waits in vain. */
+static inline u64 wait_built(struct mdb *m, u64 nr)
+{
+	u64 end = clock_ms() + 20000, built;
+
+	while ((built = stats_of(m).out_built) < nr && clock_ms() < end)
+		usleep(2000);
+	return built;
+}
+
 /* How many pages of the destination have this claim. */
 static inline u64 count_claims(struct rig *r, u8 claim)
 {
