@@ -14,6 +14,8 @@
 #   QEMU_BIN      the wrapper, usable on the outer machine too
 #   QEMU_TREE     the source and (in build/) the build that it came from
 #
+# qemu_in_build CMD...       afterwards: CMD in QEMU_TREE's build directory
+#
 # The patched variant is an incremental build: a copy of the plain tree is
 # mounted at the plain tree's own path in a private mount namespace, so that
 # every absolute path meson has written stays true, and ninja rebuilds only
@@ -190,6 +192,17 @@ qemu_build_plain() {
 	touch "$base/.complete"
 }
 
+# qemu_at_base TREE BASE-TREE CMD...: CMD in TREE's build directory, at the path
+# that meson knows.
+qemu_at_base() {
+	# shellcheck disable=SC2016
+	unshare -m --propagation private sh -c 'mount --bind "$1" "$2" && cd "$2/build" && shift 2 && exec "$@"' sh "$@"
+}
+
+qemu_in_build() {
+	qemu_at_base "$QEMU_TREE" "$QEMU_BASE/tree" "$@"
+}
+
 qemu_build_migdb() {
 	local base=$1 dir=$2
 	[ -e "$dir/.complete" ] && return 0
@@ -202,9 +215,7 @@ qemu_build_migdb() {
 	if [ -e "$TOP/include/uapi/linux/migdb.h" ]; then
 		install -D -m 644 "$TOP/include/uapi/linux/migdb.h" "$dir/tree/linux-headers/linux/migdb.h"
 	fi
-	# shellcheck disable=SC2016
-	unshare -m --propagation private sh -c 'mount --bind "$1" "$2" && cd "$2/build" && exec nice ninja qemu-system-x86_64' \
-		sh "$dir/tree" "$base/tree" >>"$dir/build.log" 2>&1 ||
+	qemu_at_base "$dir/tree" "$base/tree" nice ninja qemu-system-x86_64 >>"$dir/build.log" 2>&1 ||
 		{ grep -A8 -E 'error:|FAILED' "$dir/build.log" | head -40 >&2; die "QEMU with our series did not build (log: $dir/build.log)"; }
 	qemu_pack "$dir/tree" "$dir/payload"
 	# Older patched builds are worth nothing and are large: keep the newest.
@@ -232,5 +243,6 @@ qemu_ready() {
 	QEMU_PAYLOAD=$dir/payload
 	QEMU_BIN=$dir/payload/qemu/qemu-system-x86_64
 	QEMU_TREE=$dir/tree
-	export QEMU_PAYLOAD QEMU_BIN QEMU_TREE
+	QEMU_BASE=$base
+	export QEMU_PAYLOAD QEMU_BIN QEMU_TREE QEMU_BASE
 }

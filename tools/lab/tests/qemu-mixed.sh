@@ -8,46 +8,7 @@
 # shellcheck disable=SC2317,SC2016,SC2015 # functions are called by check; quoting is for the hosts
 
 . "$(dirname "$0")/../lib/lab-lib.sh"
-. "$TOP/tools/lab/lib/qemu.sh"
-
-A=10.77.0.11
-B=10.77.0.12
-mixed_json=$BUILD/qemu-mixed.json
-
-qmp() {
-	lab netns python3 "$TOP/tools/lab/lib/qmp.py" "$@"
-}
-
-# vm HOST VARIANT [ARGUMENT...]: a guest of 64 MiB on HOST, monitor on port 4440.
-vm() {
-	local host=$1 variant=$2 addr=$A
-	[ "$host" = a ] || addr=$B
-	shift 2
-	on "$host" "
-		setsid /opt/migdb/$variant/qemu-system-x86_64 -nodefaults -no-user-config -display none \
-			-machine pc -accel kvm -m 64 -name mixed -pidfile /run/mixed.pid \
-			-qmp tcp:0.0.0.0:4440,server=on,wait=off $(printf '%q ' "$@") </dev/null >/run/mixed.log 2>&1 &
-		for i in \$(seq 100); do [ -s /run/mixed.pid ] && exit 0; sleep 0.1; done
-		cat /run/mixed.log; exit 1" && qmp "$addr:4440" wait 30 >/dev/null
-}
-
-vm_end() {
-	on "$1" 'pid=$(cat /run/mixed.pid 2>/dev/null) || exit 0
-		kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done; rm -f /run/mixed.pid'
-}
-
-# ram_sum HOST ADDRESS: of all of the guest's RAM.
-ram_sum() {
-	qmp "$2:4440" cmd '{"execute":"pmemsave","arguments":{"val":0,"size":67108864,"filename":"/run/mixed.ram"}}' >/dev/null &&
-		on "$1" 'sha256sum </run/mixed.ram; rm /run/mixed.ram'
-}
-
-# field EXPRESSION: of the last migration's result.
-field() {
-	python3 -c 'import json, sys
-r = json.load(open(sys.argv[1]))
-print(eval(sys.argv[2], {"r": r, "src": r.get("source", {}).get("x-migdb"), "dst": r.get("destination", {}).get("x-migdb")}))' "$mixed_json" "$1"
-}
+. "$TOP/tools/lab/lib/mixed.sh"
 
 # ordinary SOURCE DEST WHY [OPTION...]: moves a guest from host a to host b.
 # SOURCE and DEST are words: variant of QEMU, then arguments.  WHY is a pattern
@@ -67,11 +28,33 @@ ordinary() {
 	[ "$(field 'r["source"]["ram"]["normal"] > 8192')" = True ] || { echo "the random bytes were not sent"; return 1; }
 	sum=$(ram_sum a "$A")
 	[ -n "$sum" ] && [ "$sum" = "$(ram_sum b "$B")" ] || { echo "RAM differs"; return 1; }
-	said=$(field '"; ".join("%s: %s, %s" % (n, i["state"], i.get("reason")) for n, i in (("source", src), ("destination", dst)) if i)')
+	said=$(said)
 	grep -qE "$why" <<<"$said" && ! grep -qE 'active|completed|negotiating' <<<"$said" || {
 		echo "it says \"$said\", wanted: $why"
 		return 1
 	}
+}
+
+# saved CAPABILITY LOADED-WITH: to a file, which is loaded again.
+saved() {
+	local sum info
+	vm_end a && vm a "${on_words[@]}" -device loader,file=/run/random,addr=0x1000000,force-raw=on || return 1
+	set_cap "$1" && qmp "$A:4440" cmd '{"execute":"migrate","arguments":{"uri":"file:/run/mixed.state"}}' || return 1
+	wait_for 60 eval 'info=$(qmp "$A:4440" cmd "{\"execute\":\"query-migrate\"}"); grep -q "\"status\": \"completed\"" <<<"$info"' || { qmp "$A:4440" cmd '{"execute":"query-migrate"}'; return 1; }
+	info=$(qmp "$A:4440" cmd '{"execute":"query-migrate"}')
+	grep -q "\"state\": \"ordinary\".*\"reason\": \"not possible with capability $1\"" <<<"$info" || { echo "$info"; return 1; }
+	# what only the random bytes are in: the rest of a snapshot may have changed since
+	sum=$(ram_sum a "$A" 0x1000000 0x2800000)
+	vm_end a && vm a "${on_words[@]}" -S -incoming defer || return 1
+	[ -z "$2" ] || set_cap "$2" || return 1
+	qmp "$A:4440" cmd '{"execute":"migrate-incoming","arguments":{"uri":"file:/run/mixed.state"}}' || return 1
+	wait_for 60 eval 'qmp "$A:4440" cmd "{\"execute\":\"query-status\"}" | grep -q "\"status\": \"paused\""' || { echo "it is not loaded"; return 1; }
+	on a 'rm /run/mixed.state'
+	[ -n "$sum" ] && [ "$sum" = "$(ram_sum a "$A" 0x1000000 0x2800000)" ] || { echo "RAM differs"; return 1; }
+}
+
+set_cap() {
+	qmp "$A:4440" cmd '{"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"'"$1"'","state":true}]}}'
 }
 
 # The capability survives: on, and nobody has to know of it.
@@ -126,16 +109,9 @@ headers_are_ours() {
 	done
 }
 
-plan 22
-"$TOP/tools/build/modules" >&2
-qemu_ready plain
+plan 26
 payload=$BUILD/qemu-mixed
-rm -rf "$payload"
-mkdir -p "$payload"
-cp -a "$QEMU_PAYLOAD/qemu" "$payload/plain"
-qemu_ready migdb
-cp -a "$QEMU_PAYLOAD/qemu" "$payload/migdb"
-cp "$BUILD/migdb.ko" "$payload/"
+mixed_payload "$payload"
 at_exit 'rm -rf "$payload"'
 disk=$(lab_disk mixed 64)
 
@@ -147,6 +123,7 @@ for h in a b; do
 done
 
 on='migdb -global migration.x-migdb=on'
+read -ra on_words <<<"$on"
 vsock='-device vhost-vsock-pci,guest-cid=5'
 dev='-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.direct=on,locking=off -device virtio-blk-pci,drive=d,share-rw=on'
 
@@ -159,9 +136,12 @@ check "no module, to an unpatched QEMU" ordinary "$on" plain '^source: ordinary,
 check "from an unpatched QEMU" ordinary plain "$on" '^destination: ordinary, the source did not ask'
 check "switched off: nothing is said" ordinary migdb migdb '^$'
 check "without return-path" ordinary "$on" "$on" 'source: ordinary, capability return-path is off' --cap return-path=off
-for c in xbzrle multifd postcopy-ram release-ram x-ignore-shared; do
+for c in xbzrle multifd postcopy-ram release-ram x-ignore-shared dirty-bitmaps; do
 	check "with $c" ordinary "$on" "$on" "source: ordinary, not possible with capability $c" --cap $c=on
 done
+check "in mode cpr-reboot" ordinary "$on" "$on" 'source: ordinary, not possible in mode cpr-reboot' --param mode=cpr-reboot
+check "with mapped-ram, to a file" saved mapped-ram mapped-ram
+check "with background-snapshot, to a file" saved background-snapshot ''
 
 on a insmod /opt/migdb/migdb.ko
 check "no vsock device" ordinary "$on" "$on" 'source: ordinary, the VM has no vhost-vsock device'

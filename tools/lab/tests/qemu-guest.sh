@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# QEMU with capability x-migdb and a guest that is not to be trusted: what it says
+# on its channel is garbage, too long, half of a message, nothing, out of order, or
+# false.  Each time it moves as ever, in bounded time, and runs on.  Then it tells
+# the truth, and its pages are built.
+# shellcheck disable=SC2317,SC2016,SC2015 # functions are called by check; quoting is for the hosts
+
+. "$(dirname "$0")/../lib/lab-lib.sh"
+. "$TOP/tools/lab/lib/kernel.sh"
+. "$TOP/tools/lab/lib/mixed.sh"
+
+MIXED_MEM=128
+mixed_json=$BUILD/qemu-guest.json
+place=$BUILD/qemu-guest.place
+# The guest's channel has 5 s to answer; the move itself takes as long again, or
+# longer on a machine that is busy.
+LIMIT_MS=60000
+
+# guest_image DIR: the stock kernel, and liar.c as all of its user space.
+guest_image() {
+	local dir=$1 root=$1/root m path
+	rm -rf "$dir"
+	mkdir -p "$root"/{dev,lib,proc}
+	cp "$KIMG" "$dir/vmlinuz"
+	gcc -static -O2 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+		-isystem "$TOP/include/uapi" -o "$root/init" "$TOP/tools/lab/guest/liar.c"
+	modprobe -d "${KMODS%/lib/modules/*}" -S "$KVER" --show-depends -a virtio_blk virtio_balloon vmw_vsock_virtio_transport |
+		awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r path; do
+			m=${path##*/}
+			cp "$path" "$root/lib/$m"
+			printf '%s\n' "$m"
+		done >"$root/lib/load"
+	mknod "$root/dev/console" c 5 1
+	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$dir/initrd"
+	rm -rf "$root"
+}
+
+# shellcheck disable=SC2054 # the commas are QEMU's
+# init_on_alloc=0: else the guest writes to what it gives to the balloon.
+args=(-global migration.x-migdb=on -cpu host -device vhost-vsock-pci,guest-cid=5
+	-kernel /opt/migdb/liar/vmlinuz -initrd /opt/migdb/liar/initrd -serial file:/run/mixed.console
+	-append "console=ttyS0 quiet mitigations=off random.trust_cpu=on no-kvmclock no-steal-acc no-kvmapf init_on_alloc=0"
+	-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.direct=on,locking=off
+	-device virtio-blk-pci,drive=d,share-rw=on,serial=mixed -device virtio-balloon-pci
+	-chardev socket,id=second,host=0.0.0.0,port=4441,server=on,wait=off -mon chardev=second,mode=control)
+
+addr() {
+	[ "$1" = a ] && printf '%s:4440\n' "$A" || printf '%s:4440\n' "$B"
+}
+
+other() {
+	[ "$1" = a ] && echo b || echo a
+}
+
+# Slower than storage: else QEMU would rather send than wait for it.
+params=(--param max-bandwidth=20000000)
+
+# moves WHY CONDITION: the guest to the other host, where it goes on.  WHY
+# is a pattern for what is said, CONDITION for the counters ("src", "dst").
+moves() {
+	local here there sum said
+	here=$(cat "$place")
+	there=$(other "$here")
+	rm -f "$mixed_json"
+	vm_end "$there"
+	vm "$there" migdb "${args[@]}" -S -incoming defer || return 1
+	qmp migrate "$(addr "$here")" "$(addr "$there")" "tcp:10.78.0.1$([ "$there" = a ] && echo 1 || echo 2):4550" \
+		--cap return-path=on --timeout 300 "${params[@]}" >"$mixed_json" || {
+		cat "$mixed_json"
+		return 1
+	}
+	echo "$there" >"$place"
+	sum=$(ram_sum "$here" "$(addr "$here" | sed s/:.*//)")
+	[ -n "$sum" ] && [ "$sum" = "$(ram_sum "$there" "$(addr "$there" | sed s/:.*//)")" ] || { echo "RAM differs"; return 1; }
+	qmp "$(addr "$there")" cmd '{"execute":"cont"}' || return 1
+	said=$(said)
+	grep -qE "$1" <<<"$said" || { echo "it says \"$said\", wanted: $1"; return 1; }
+	[ "$(field "$2")" = True ] || { echo "not so: $2"; field '(src, dst)'; return 1; }
+	[ "$(field "r['total_ms'] < $LIMIT_MS")" = True ] || { echo "it took $(field "r['total_ms']") ms"; return 1; }
+}
+
+took() {
+	[ ! -s "$mixed_json" ] || diag "$(field "r.get('total_ms')") ms: $(said)"
+}
+
+lie() {
+	check "$1" moves "$2" "${3:-True}"
+	took
+}
+
+boots() {
+	vm a migdb "${args[@]}" && wait_for 400 on a grep -q 'liar: ready' /run/mixed.console
+}
+
+runs_on() {
+	local here
+	here=$(cat "$place")
+	qmp "$(addr "$here")" cmd '{"execute":"query-status"}' | grep -q '"status": "running"' &&
+		! on "$here" grep -E 'panic|Oops|BUG|liar: .*:' /run/mixed.console
+}
+
+no_session_left() {
+	[ "$(on "$1" 'find /sys/kernel/migdb -mindepth 1 -type d | wc -l')" = 0 ]
+}
+
+plan 14
+install_packages cpio kmod
+kernel_ready
+payload=$BUILD/qemu-guest
+mixed_payload "$payload"
+guest_image "$payload/liar"
+at_exit 'rm -rf "$payload" "$place"'
+disk=$(lab_disk mixed 64)
+dd if=/dev/urandom of="$disk" bs=1M count=16 conv=notrunc status=none
+
+lab_up --mem 1200 --disk mixed="$disk" --payload "$payload"
+for h in a b; do
+	on $h 'modprobe vhost_vsock; insmod /opt/migdb/migdb.ko'
+done
+
+echo a >"$place"
+check "the guest boots" boots
+
+# In the order of liar.c.
+silent='no answer on the guest.s hint channel: Connection timed out'
+wrong='no answer on the guest.s hint channel: Protocol error'
+lie "garbage" "source: ordinary, $wrong; destination: ordinary, the source sends all pages"
+lie "a message that is too long" "source: ordinary, $wrong"
+lie "half a message, then silence" "source: ordinary, $silent"
+lie "silence" "source: ordinary, $silent"
+lie "hangs up" "source: ordinary, no answer on the guest.s hint channel: Connection reset"
+lie "messages out of order" "source: ordinary, $wrong"
+lie "one disk a hundred times" "source: ordinary, "
+lie "a table where no memory is" "source: ordinary, "
+lie "false hints: nothing of them is built" "source: completed, .*; destination: completed" \
+	"src['built-pages'] < 64 and src['returned-pages'] > 3000"
+lie "talks on after its answer" "source: completed, .*; destination: completed" "src['built-pages'] > 3000"
+lie "the truth: its pages are built" "source: completed, .*; destination: completed" "src['built-pages'] > 3000"
+
+check "the guest runs on" runs_on
+check "no session is left" eval 'wait_for 30 no_session_left a && wait_for 30 no_session_left b'
+finish
