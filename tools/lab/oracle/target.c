@@ -61,10 +61,11 @@ static void make_table(unsigned char *mem)
 static unsigned char *make_claims(void)
 {
 	int fd = memfd_create("[migdb-map]", 0);
-	unsigned char *p;
+	unsigned char *p = MAP_FAILED;
 
-	if (fd < 0 || ftruncate(fd, CLAIMS) ||
-	    (p = mmap(NULL, CLAIMS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)) == MAP_FAILED) {
+	if (fd >= 0 && !ftruncate(fd, CLAIMS))
+		p = mmap(NULL, CLAIMS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
 		perror("claims");
 		exit(2);
 	}
