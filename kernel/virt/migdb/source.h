@@ -77,7 +77,7 @@ int migdb_source_complete(struct migdb_session *s);
 /* source_stream.c */
 int migdb_source_hello(struct migdb_session *s);
 int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f);
-void migdb_source_tx(struct migdb_session *s);	/* queued revokes into the stream */
+int migdb_source_tx(struct migdb_session *s);	/* queued revokes into the stream */
 bool migdb_source_tx_pending(struct migdb_session *s);
 
 /* source_hash.c */

@@ -129,8 +129,8 @@ bool migdb_source_tx_pending(struct migdb_session *s)
 	return READ_ONCE(s->src->revoke.nr_set) || READ_ONCE(s->src->finish_due);
 }
 
-/* A frame of revokes, if there are any and there is memory.  Under set_lock. */
-static void migdb_tx_revokes(struct migdb_session *s)
+/* A frame of revokes.  Under set_lock; 0 or -ENOMEM: they are still queued then. */
+static int migdb_tx_revokes(struct migdb_session *s)
 {
 	struct migdb_source *src = s->src;
 	struct migdb_wire_range *ranges;
@@ -144,7 +144,7 @@ static void migdb_tx_revokes(struct migdb_session *s)
 	max = min_t(u64, src->revoke.nr_set, MIGDB_LIST_FRAME_RUNS);
 	f = migdb_tx_alloc(migdb_list_bytes(max));
 	if (!f)
-		return;		/* still queued: next read(2) tries again */
+		return -ENOMEM;
 	list = (struct migdb_wire_list *)f->data;
 	ranges = migdb_list_ranges(list);
 	for (n = 0; n < max && src->revoke.nr_set; n++) {
@@ -159,25 +159,32 @@ static void migdb_tx_revokes(struct migdb_session *s)
 	}
 	list->nr_runs = cpu_to_le32(n);
 	migdb_tx_append(s, f, MIGDB_FRAME_REVOKE, migdb_list_bytes(n));
+	return 0;
 }
 
-/* Move revokes, then the end mark, into the stream while there is room. */
-void migdb_source_tx(struct migdb_session *s)
+/*
+ * Move revokes, then the end mark, into the stream while there is room.  Mostly
+ * there are none, and a reader need not wait for the hasher to find that out;
+ * whoever adds one wakes readers afterwards.  0, or -ENOMEM: something was left
+ * unsaid, and not because there was no room.
+ */
+int migdb_source_tx(struct migdb_session *s)
 {
 	struct migdb_source *src = s->src;
-	u64 before;
-	bool more;
+	bool more = migdb_source_tx_pending(s);
+	int ret = 0;
 
-	do {
+	while (more && !ret) {
 		mutex_lock(&src->set_lock);
-		before = src->revoke.nr_set;
-		if (before && migdb_tx_has_room(s))
-			migdb_tx_revokes(s);
-		more = src->revoke.nr_set && src->revoke.nr_set != before;
-		if (src->finish_due && !src->revoke.nr_set &&
-		    !migdb_tx_end(s, MIGDB_FRAME_FINISH, 0))
-			src->finish_due = false;
+		more = src->revoke.nr_set && migdb_tx_has_room(s);
+		if (more)
+			ret = migdb_tx_revokes(s);
+		if (src->finish_due && !src->revoke.nr_set) {
+			ret = migdb_tx_end(s, MIGDB_FRAME_FINISH, 0);
+			src->finish_due = ret;
+		}
 		mutex_unlock(&src->set_lock);
 		cond_resched();
-	} while (more);
+	}
+	return ret;
 }

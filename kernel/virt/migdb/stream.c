@@ -113,12 +113,11 @@ static int migdb_tx_fill(struct migdb_session *s)
 	mutex_lock(&s->tx_fill_lock);
 	WRITE_ONCE(s->tx_hint, false);
 	if (!s->closed) {
+		/* others go on: more may be there without a failure */
 		if (s->role == MIGDB_ROLE_SOURCE) {
-			migdb_source_tx(s);
+			ret = migdb_source_tx(s);
 			more = migdb_source_tx_pending(s);
-			ret = more ? -ENOMEM : 0;
 		} else {
-			/* workers go on: more may be there without a failure */
 			ret = migdb_dest_tx(s);
 			more = migdb_dest_tx_pending(s);
 		}
