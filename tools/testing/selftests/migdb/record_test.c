@@ -326,6 +326,7 @@ TEST_F_TIMEOUT(record, ordinary_from_the_middle, 60)
 TEST_F_TIMEOUT(record, killed_vmm, 60)
 {
 	struct rig *r = &self->r;
+	struct record *rec;
 	int ready[2], status, i;
 	pid_t pid;
 	char c;
@@ -354,7 +355,10 @@ TEST_F_TIMEOUT(record, killed_vmm, 60)
 	LOOK(2);
 	CHECK_RECORD(the_record(self, "rig-source"), "closed", "none");
 	CHECK_RECORD(the_record(self, "rig-dest"), "closed", "none");
-	EXPECT_EQ(SET, num(the_record(self, "rig-source"), "pending"));
+	rec = the_record(self, "rig-source");
+	EXPECT_LT(0, num(rec, "pending"));
+	/* the first reads may have been confirmed */
+	EXPECT_EQ(SET, num(rec, "built") + num(rec, "pending"));
 	EXPECT_LT(0, num(the_record(self, "rig-dest"), "pending"));
 }
 
