@@ -166,6 +166,12 @@ run_clients_stop() {
 	wait "$RUN_LEDGER" 2>/dev/null || true
 }
 
+# A host that had VMs before has its free memory in pieces.  Huge pages for the
+# next one cost it much time then, and only in one direction.
+run_host_fresh() {
+	vm_lab exec "$1" 'sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory'
+}
+
 # Both with the return path, as libvirt has it: QEMU's downtime ends when the
 # destination has loaded all then, without it when the source has written all.
 run_caps() {
@@ -198,6 +204,7 @@ run_migrate() {
 	fi
 	mapfile -t masks < <(vm_masks "$name")
 	mapfile -t caps < <(run_caps "$run")
+	run_host_fresh "$to"
 	vm_start "$name" "$to" --incoming
 	run_clients_start "$name" "$load" "$dir" "$run"
 	sleep "$RUN_BEFORE"
