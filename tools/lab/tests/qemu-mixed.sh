@@ -95,6 +95,17 @@ while True:
 	[[ $said == $2 ]] || { echo "it says \"$said\""; return 1; }
 }
 
+# qcow2_image FILE: an empty one of 32 MiB.
+qcow2_image() {
+	python3 -c '
+import struct, sys
+CLUSTER = 1 << 16
+head = struct.pack(">IIQIIQIIQQIIQ", 0x514649fb, 2, 0, 0, 16, 32 << 20, 0, 1, CLUSTER, 2 * CLUSTER, 1, 0, 0)
+clusters = [head, b"", struct.pack(">Q", 3 * CLUSTER), struct.pack(">4H", 1, 1, 1, 1)]
+with open(sys.argv[1], "r+b") as f:
+    f.write(b"".join(c.ljust(CLUSTER, b"\0") for c in clusters))' "$1"
+}
+
 # code FILE: without its comments.
 code() {
 	cpp -fpreprocessed -dD -P "$1"
@@ -109,15 +120,17 @@ headers_are_ours() {
 	done
 }
 
-plan 26
+plan 31
 payload=$BUILD/qemu-mixed
 mixed_payload "$payload"
 at_exit 'rm -rf "$payload"'
 disk=$(lab_disk mixed 64)
+qcow2=$(lab_disk qcow2 64)
+qcow2_image "$qcow2"
 
 check "the series brings the same headers as the modules" headers_are_ours
 
-lab_up --mem 1200 --disk mixed="$disk" --payload "$payload"
+lab_up --mem 1200 --disk mixed="$disk" --disk qcow2="$qcow2" --payload "$payload"
 for h in a b; do
 	on $h 'head -c 40M /dev/urandom >/run/random; modprobe vhost_vsock'
 done
@@ -158,8 +171,29 @@ on a 'echo 1 >/sys/kernel/migdb/enabled'
 on b insmod /opt/migdb/migdb.ko
 check "both modules, no disk that can be read" ordinary "$on $vsock" "$on $vsock" \
 	'source: ordinary, destination: no disk can be read.*; destination: ordinary, no disk can be read'
+# refused BLOCKDEV DEVICE WHY: a disk that is not looked into is named.
+refused() {
+	check "both modules, $1" ordinary "$on $vsock $2" "$on $vsock $2" \
+		"source: ordinary, destination: no disk can be read .*$3.*; destination: ordinary, no disk can be read .*$3"
+}
+
+node='node-name=d,cache.direct=on'
+file='driver=host_device,filename=/dev/lab/mixed,locking=off'
+disk_dev='-device virtio-blk-pci,drive=d,share-rw=on,id=mydisk'
+refused "a qcow2 disk" \
+	"-blockdev driver=qcow2,$node,file.driver=host_device,file.filename=/dev/lab/qcow2,file.locking=off,file.cache.direct=on $disk_dev,serial=mixed" \
+	'mixed: qcow2'
+refused "cache=writeback" "-blockdev $file,node-name=d,cache.direct=off $disk_dev,serial=mixed" 'mixed: not opened with cache.direct=on'
+refused "a part of a raw disk" "-blockdev driver=raw,$node,offset=1048576,file.${file//,/,file.},file.cache.direct=on $disk_dev,serial=mixed" \
+	'mixed: raw with offset or size'
+refused "a disk without a serial" "-blockdev $file,$node $disk_dev" '/machine/peripheral/mydisk[^ ]*: no serial'
 check "both modules, a guest without hints" ordinary "$on $vsock $dev,serial=mixed" "$on $vsock $dev,serial=mixed" \
 	'source: ordinary, (the guest does not listen|no answer).*; destination: ordinary, the source sends all pages'
+
+vm_end a
+wait_for 30 on a rmmod migdb
+check "module on the destination only" ordinary "$on $vsock $dev,serial=mixed" "$on $vsock $dev,serial=mixed" \
+	'source: ordinary, cannot open /dev/vhost-migdb: .*; destination: ordinary, the source did not ask'
 
 vm_end a
 vm_end b

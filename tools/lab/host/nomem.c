@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * To be loaded before a VMM (LD_PRELOAD): migdb has no memory for one kind of
+ * call.  MIGDB_NOMEM is "WHAT N": from the Nth call on WHAT fails, where WHAT is
+ * one of the ioctls below, or of a session's streams "records" (read at the source),
+ * "feed" (written there at the destination), "answers" or "return" (the way back).
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/migdb.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int tx_fd = -1, rx_fd = -1;
+static bool source;
+
+static bool fails(const char *what)
+{
+	const char *wanted = getenv("MIGDB_NOMEM");
+	static int calls;
+	char name[16];
+	int from;
+
+	if (!wanted || sscanf(wanted, "%15s %d", name, &from) != 2 || strcmp(name, what) ||
+	    __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) < from)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+static const char *name_of(unsigned long request)
+{
+	switch (request) {
+	case MIGDB_START:
+		return "START";
+	case MIGDB_SNAPSHOT:
+		return "SNAPSHOT";
+	case MIGDB_HASH:
+		return "HASH";
+	case MIGDB_DIRTY:
+		return "DIRTY";
+	case MIGDB_DEQUEUE:
+		return "DEQUEUE";
+	case MIGDB_SEAL:
+		return "SEAL";
+	}
+	return "";
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	struct migdb_start *start;
+	va_list args;
+	void *arg;
+	int ret;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (fails(name_of(request)))
+		return -1;
+	ret = REAL(ioctl)(fd, request, arg);
+	if (request == MIGDB_START && !ret) {
+		start = arg;
+		tx_fd = start->out_tx_fd;
+		rx_fd = start->out_rx_fd;
+		source = start->role == MIGDB_ROLE_SOURCE;
+	}
+	return ret;
+}
+
+ssize_t read(int fd, void *buf, size_t count)
+{
+	return fd == tx_fd && fails(source ? "records" : "answers") ? -1 : REAL(read)(fd, buf, count);
+}
+
+ssize_t write(int fd, const void *buf, size_t count)
+{
+	return fd == rx_fd && fails(source ? "return" : "feed") ? -1 : REAL(write)(fd, buf, count);
+}
