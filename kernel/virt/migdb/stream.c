@@ -62,7 +62,8 @@ void migdb_tx_wake(struct migdb_session *s)
 {
 	struct eventfd_ctx *ctx = READ_ONCE(s->eventfd);
 
-	WRITE_ONCE(s->tx_hint, true);
+	/* after what there is to say: it is looked for without a lock */
+	smp_store_release(&s->tx_hint, true);
 	wake_up_interruptible(&s->tx_wait);
 	if (ctx)
 		eventfd_signal(ctx);
@@ -111,7 +112,8 @@ static int migdb_tx_fill(struct migdb_session *s)
 	int ret = 0;
 
 	mutex_lock(&s->tx_fill_lock);
-	WRITE_ONCE(s->tx_hint, false);
+	/* before looking: what is added behind our back sets it again */
+	smp_store_mb(s->tx_hint, false);
 	if (!s->closed) {
 		/* others go on: more may be there without a failure */
 		if (s->role == MIGDB_ROLE_SOURCE) {
