@@ -290,7 +290,8 @@ int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued)
 		migdb_session_abort(s, MIGDB_REASON_UNCOVERED);
 		ret = -ECANCELED;
 	}
-	if (ctx.queued)
+	/* also for a page that was queued before, and is to be revoked since now */
+	if (*harvested)
 		migdb_tx_wake(s);
 	return ret;
 }
