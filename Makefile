@@ -11,7 +11,8 @@ help:
 	@echo
 	@echo '  make demo            move a MariaDB VM between two emulated hosts: table and verdict;'
 	@echo '                       REPEATS=3: medians of three of each'
-	@echo '  make check           every test there is; the last line counts them'
+	@echo '  make check           every test there is; the last line counts them.  tools/lab/check -l'
+	@echo '                       lists its parts, tools/lab/check PART... runs some'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
 	@echo '  make bench-guest     what hints cost a database in the guest'
 	@echo
@@ -25,7 +26,7 @@ help:
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'
 	@echo '  make usertest        the same logic in user space: ASan, UBSan, TSan, fuzzing'
-	@echo '                       (FUZZ_SECONDS=5 for each fuzzer)'
+	@echo '                       (FUZZ_SECONDS=5 for each fuzzer); and the tests of libmigdb'
 	@echo '  make sparse          sparse over both modules'
 	@echo '  make checkpatch      checkpatch --strict over the sources'
 	@echo
