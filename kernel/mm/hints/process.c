@@ -108,12 +108,17 @@ static void held_take_back(struct list_head *held, bool may_sleep)
 
 	list_for_each_entry_safe(h, next, held, list) {
 		for (i = 0; i < h->nr; i++) {
-			atomic_t *word = kmap_local_page(h->pages[i]);
+			struct page *page = h->pages[i];
+			atomic_t *word;
 
-			/* Others may be writing: atomic.  A write, if of nothing. */
-			atomic_or(0, word);
-			kunmap_local(word);
-			put_page(h->pages[i]);
+			/* What is poisoned may be mapped nowhere, and is lost anyway. */
+			if (!PageHWPoison(page)) {
+				word = kmap_local_page(page);
+				/* Others may be writing: atomic.  A write, if of nothing. */
+				atomic_or(0, word);
+				kunmap_local(word);
+			}
+			put_page(page);
 		}
 		atomic64_add(h->nr, &nr_taken_back);
 		list_del(&h->list);
@@ -231,8 +236,9 @@ static int process_invalidate(struct mmu_notifier *mn,
 		p->strayed |= spans_meet(&p->discard, range->start, range->end);
 		break;
 	case MMU_NOTIFY_PROTECTION_PAGE:
-		if (p->strayed ||
-		    spans_meet(&p->discard, range->start, range->end))
+		/* Writeback of files says this, too, in whatever task; a fork does not. */
+		if (current->mm == mn->mm &&
+		    (p->strayed || spans_meet(&p->discard, range->start, range->end)))
 			list_splice_init(&p->held, &held);
 		break;
 	default:
@@ -347,6 +353,7 @@ void mhint_processes_unhold(void)
 	list_for_each_entry(p, &processes, node) {
 		spin_lock(&p->spin);
 		list_splice_tail_init(&p->held, &held);
+		p->strayed = false;
 		spin_unlock(&p->spin);
 	}
 	list_splice_tail_init(&held_shared, &held);

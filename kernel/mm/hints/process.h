@@ -77,7 +77,8 @@ struct mhint_held {
  * @next_pool: the next pool's id.
  * @pools: in no order.
  * @held: struct mhint_held, from the snapshot to the end of a migration.
- * @strayed: pages of @held may be elsewhere than in @discard.
+ * @strayed: pages of @held may be elsewhere than in @discard.  Reset where @held
+ *	ends: a snapshot that was left behind must not do it for a later one.
  */
 struct mhint_process {
 	struct mmu_notifier mn;
