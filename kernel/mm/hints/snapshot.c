@@ -62,6 +62,7 @@ struct cursor {
 	u64 addr;	/* of ranges */
 	u32 pool;	/* index */
 	u64 frame;	/* of the pool */
+	u32 tries;	/* in a row that found the address space locked */
 };
 
 /*
@@ -71,6 +72,7 @@ struct cursor {
  * @at, @nr_pages, @pages: present pages that follow each other from @at on, each
  *	with a reference.
  * @file, @file_id: that was asked for last, with a reference.
+ * @nr_locked: processes of this round whose address space was locked.
  * @held: pages of @notes that are discardable, not the process's yet.
  */
 struct walk {
@@ -93,6 +95,7 @@ struct walk {
 	u32 steps;
 	u32 nr;
 	u32 nr_discard;
+	u32 nr_locked;
 	struct mhint_note notes[MHINT_SNAPSHOT_BATCH];
 };
 
@@ -377,21 +380,6 @@ static bool walk_discard_vmas(struct walk *w, struct mm_struct *mm, u64 addr,
 	return flush(w);
 }
 
-/* Whoever has it locked may keep it so for as long as a page fault takes. */
-static bool lock_mm(struct walk *w, struct mm_struct *mm)
-{
-	int i;
-
-	for (i = 0; i < MHINT_MM_TRIES; i++) {
-		if (mmap_read_trylock(mm))
-			return true;
-		if (READ_ONCE(w->cancelled))
-			return false;
-		usleep_range(MHINT_MM_RETRY_US, 2 * MHINT_MM_RETRY_US);
-	}
-	return false;
-}
-
 /* ---- what was said -------------------------------------------------------- */
 
 /* A turn's part of the next range of @s; false: there is none. */
@@ -441,6 +429,10 @@ static bool turn_binds(struct walk *w, struct cursor *c, u64 *left)
  * A batch for each hold of the address space's lock.  Under it a page is found,
  * held, entered and handed to the process, so that a fork comes before or after
  * all of that (see process_invalidate()).  Order: this lock, mhint_drain_lock.
+ *
+ * A process may keep its address space locked for as long as it likes, by a page
+ * fault that does not end.  That costs it its turn, and at last what it has said
+ * here, but nobody else's time: see walk_all().
  */
 static bool turn_discard(struct walk *w, struct cursor *c, u64 *left)
 {
@@ -448,11 +440,6 @@ static bool turn_discard(struct walk *w, struct cursor *c, u64 *left)
 	struct mhint_span part;
 	bool ok;
 
-	if (!c->addr) {
-		spin_lock(&w->p->spin);
-		w->p->strayed = false;
-		spin_unlock(&w->p->spin);
-	}
 	if (!(w->classes & 1ULL << MEM_HINT_CLASS_DISCARDABLE) ||
 	    !next_span(w->p, &w->p->discard, c, &part)) {
 		next_stage(c);
@@ -460,15 +447,21 @@ static bool turn_discard(struct walk *w, struct cursor *c, u64 *left)
 	}
 	part.end = min(part.end, part.start +
 		       (u64)MHINT_SNAPSHOT_BATCH * MEM_HINT_FRAME_SIZE);
-	c->addr = part.end;
-	*left -= min(*left, (part.end - part.start) >> MEM_HINT_FRAME_SHIFT);
 	if (!flush(w))	/* what needs no lock */
 		return false;
-	if (!lock_mm(w, mm)) {
-		skip(w, MHINT_SKIP_MEMORY,
-		     (part.end - part.start) >> MEM_HINT_FRAME_SHIFT);
-		return flush(w);
+	if (!mmap_read_trylock(mm)) {
+		*left = 0;
+		w->nr_locked++;
+		if (++c->tries == MHINT_MM_TRIES) {
+			skip(w, MHINT_SKIP_MEMORY,
+			     (part.end - part.start) >> MEM_HINT_FRAME_SHIFT);
+			c->stage = STAGE_DONE;
+		}
+		return true;
 	}
+	c->tries = 0;
+	c->addr = part.end;
+	*left -= min(*left, (part.end - part.start) >> MEM_HINT_FRAME_SHIFT);
 	ok = walk_discard_vmas(w, mm, part.start, part.end);
 	mmap_read_unlock(mm);
 	return ok;
@@ -594,12 +587,16 @@ static void walk_all(struct walk *w)
 			cursors[i].mm = mms[i];
 		do {
 			more = 0;
+			w->nr_locked = 0;
 			for (i = 0; i < nr && ok; i++) {
 				if (cursors[i].stage == STAGE_DONE)
 					continue;
 				ok = walk_mm(w, &cursors[i]);
 				more += cursors[i].stage != STAGE_DONE;
 			}
+			/* one wait for all of them, when there is no other work */
+			if (more && ok && w->nr_locked >= more)
+				usleep_range(MHINT_MM_RETRY_US, 2 * MHINT_MM_RETRY_US);
 		} while (more && ok);
 	}
 	for (i = 0; i < nr; i++)
