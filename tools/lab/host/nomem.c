@@ -3,7 +3,8 @@
  * To be loaded before a VMM (LD_PRELOAD): migdb has no memory for one kind of
  * call.  MIGDB_NOMEM is "WHAT N": from the Nth call on WHAT fails, where WHAT is
  * one of the ioctls below, or of a session's streams "records" (read at the source),
- * "feed" (written there at the destination), "answers" or "return" (the way back).
+ * "last" (the same after SEAL), "feed" (written there at the destination), "answers"
+ * or "return" (the way back).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,7 +22,7 @@
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static int tx_fd = -1, rx_fd = -1;
-static bool source;
+static bool source, sealed;
 
 static bool fails(const char *what)
 {
@@ -69,6 +70,7 @@ int ioctl(int fd, unsigned long request, ...)
 	if (fails(name_of(request)))
 		return -1;
 	ret = REAL(ioctl)(fd, request, arg);
+	sealed |= request == MIGDB_SEAL && !ret;
 	if (request == MIGDB_START && !ret) {
 		start = arg;
 		tx_fd = start->out_tx_fd;
@@ -80,7 +82,9 @@ int ioctl(int fd, unsigned long request, ...)
 
 ssize_t read(int fd, void *buf, size_t count)
 {
-	return fd == tx_fd && fails(source ? "records" : "answers") ? -1 : REAL(read)(fd, buf, count);
+	const char *what = !source ? "answers" : sealed ? "last" : "records";
+
+	return fd == tx_fd && fails(what) ? -1 : REAL(read)(fd, buf, count);
 }
 
 ssize_t write(int fd, const void *buf, size_t count)

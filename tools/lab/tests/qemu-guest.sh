@@ -107,7 +107,7 @@ no_session_left() {
 	[ "$(on "$1" 'find /sys/kernel/migdb -mindepth 1 -type d | wc -l')" = 0 ]
 }
 
-plan 27
+plan 28
 install_packages cpio kmod
 kernel_ready
 payload=$BUILD/qemu-guest
@@ -150,7 +150,9 @@ lie "no memory while hashing" "source: ordinary, MIGDB_HASH: $nomem" "src['built
 lie "no memory for records" "source: ordinary, stream of records: $nomem" True "DEQUEUE 2"
 lie "no memory for what comes back" "source: ordinary, MIGDB_DEQUEUE: $nomem" True "DIRTY 1"
 lie "no memory for what is dirty" "source: ordinary, MIGDB_DIRTY: $nomem" True "SEAL 1"
-lie "no memory at the end" "source: ordinary, MIGDB_SEAL: $nomem" True "return 1"
+lie "no memory at the end" "source: ordinary, MIGDB_SEAL: $nomem" True "last 1"
+lie "no memory for the end mark: what is built stays" \
+	"source: ordinary, the end of the stream of records is missing; destination: ordinary" "src['built-pages'] > 3000" "return 1"
 lie "no memory for the destination's answers" "source: ordinary, the destination's answers: $nomem"
 
 # These fail at the destination of the same line.
