@@ -166,8 +166,8 @@ run_clients_stop() {
 	wait "$RUN_LEDGER" 2>/dev/null || true
 }
 
-# A host that had VMs before has its free memory in pieces.  Huge pages for the
-# next one cost it much time then, and only in one direction.
+# A host that had VMs before has full caches and its free memory in pieces; the
+# host that the first run goes to has neither.
 run_host_fresh() {
 	vm_lab exec "$1" 'sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory'
 }
