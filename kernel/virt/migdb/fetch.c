@@ -406,7 +406,6 @@ static void migdb_run_finish(struct migdb_session *s, struct migdb_io *io, struc
 	const void *page;
 	u64 tag;
 
-	migdb_span_end(&s->n.fetching);
 	for (i = 0; i < run->nr; i++) {
 		if (!migdb_dest_wanted(d, run->index + i))
 			continue;
@@ -454,6 +453,7 @@ static bool migdb_lane_finish(struct migdb_fetch_lane *lane)
 		}
 		migdb_io_over(s, io);
 	}
+	migdb_span_end(&s->n.fetching);
 	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), start)), &s->n.hash_ns);
 	migdb_tx_wake(s);
 	return !llist_empty(&lane->done);
