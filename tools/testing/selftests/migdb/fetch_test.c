@@ -548,28 +548,27 @@ TEST_F_TIMEOUT(fetch, tiny_inflight_limit, 60)
 /* A cgroup without memory: ENOMEM from START, and nothing is changed. */
 TEST_F_TIMEOUT(fetch, memcg_refuses, 60)
 {
-	static const char dir[] = "/sys/fs/cgroup/migdb-test";
 	enum { BIG = 64 << 20 };		/* pages: 256 GiB of guest */
+	struct memcg cg = {};
 	int status;
 	pid_t pid;
 
-	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		SKIP(return, "no cgroup v2 here");
-	if (write_file("/sys/fs/cgroup/migdb-test/memory.max", "16777216")) {
-		rmdir(dir);
+	status = memcg_create(&cg, "16777216");
+	if (status == -ENODEV)
 		SKIP(return, "no memory controller here");
-	}
-	write_file("/sys/fs/cgroup/migdb-test/memory.swap.max", "0");
+	ASSERT_OK(status);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		struct mdb m;
-		void *ram = mmap(NULL, (u64)BIG * MDB_PAGE, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *ram;
 		int rc;
 
-		if (write_file("/sys/fs/cgroup/migdb-test/cgroup.procs", "0") || ram == MAP_FAILED)
+		if (memcg_enter(&cg))
+			_exit(10);
+		ram = mmap(NULL, (u64)BIG * MDB_PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (ram == MAP_FAILED)
 			_exit(10);
 		rc = mdb_open(&m);
 		if (!rc)
@@ -595,7 +594,7 @@ TEST_F_TIMEOUT(fetch, memcg_refuses, 60)
 	/* not killed by the OOM killer: a refusal is enough */
 	EXPECT_TRUE(WIFEXITED(status)) TH_LOG("signal %d", WTERMSIG(status));
 	EXPECT_EQ(0, WEXITSTATUS(status)) TH_LOG("step %d", WEXITSTATUS(status));
-	rmdir(dir);
+	memcg_remove(&cg);
 }
 
 /* Destinations that have nothing to read take no share of the limits. */

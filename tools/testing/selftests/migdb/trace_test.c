@@ -21,16 +21,9 @@ FIXTURE(trace) {
 static int put(const char *file, const char *text)
 {
 	char path[128];
-	int fd, rc = 0;
 
 	snprintf(path, sizeof(path), HERE "/%s", file);
-	fd = open(path, O_WRONLY | O_TRUNC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
+	return write_file(path, text);
 }
 
 FIXTURE_SETUP(trace)

@@ -17,18 +17,6 @@ struct memcg {
 	int in, out;		/* cgroup.procs */
 };
 
-static inline int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		rc = -errno;
-	close(fd);
-	return rc;
-}
-
 /* -ENODEV: there is no memory controller here. */
 static inline int memcg_create(struct memcg *m, const char *limit)
 {

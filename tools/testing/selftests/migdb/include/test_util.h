@@ -16,6 +16,19 @@
 #include "kselftest_harness.h"
 #include "rig.h"
 
+/* Into a file of cgroup, tracing and the like. */
+static inline int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 /* A machine without the device has nothing to test. */
 #define REQUIRE_DEVICE()						\
 	do {								\
