@@ -7,10 +7,10 @@
  * the caller knows from the number: "pages" must be what the session says it built.
  * One line "0xGFN" for each page whose claim is DONE, and a JSON summary to stdout.
  */
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,18 +22,6 @@
 
 #define MAP_NAME	"[migdb-map]"
 #define POLL_US		3000
-
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("claims: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(2);
-}
 
 /* The writable one: the source's map is a bitmap and read-only. */
 static int find_map(int pid, uint64_t *start, size_t *len)
@@ -79,7 +67,7 @@ int main(int argc, char **argv)
 	pid = atoi(argv[3]);
 	while (!find_map(pid, &start, &len)) {
 		if (time(NULL) > end)
-			die("process %d has no session within %s s", pid, argv[2]);
+			errx(2, "process %d has no session within %s s", pid, argv[2]);
 		usleep(20000);
 	}
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
@@ -87,7 +75,7 @@ int main(int argc, char **argv)
 	seen = calloc(1, len);
 	next = calloc(1, len);
 	if (fd < 0 || !seen || !next)
-		die("cannot open %s: %s", path, strerror(errno));
+		errx(2, "cannot open %s: %s", path, strerror(errno));
 	/* Only what was read while the map was still there, before and after. */
 	while (pread(fd, next, len, (off_t)start) == (ssize_t)len &&
 	       find_map(pid, &again, &len_again) && again == start && len_again == len) {
@@ -99,10 +87,10 @@ int main(int argc, char **argv)
 		usleep(POLL_US);
 	}
 	if (!looks)
-		die("the session ended before it was looked at");
+		errx(2, "the session ended before it was looked at");
 	out = fopen(argv[4], "w");
 	if (!out)
-		die("cannot write %s: %s", argv[4], strerror(errno));
+		errx(2, "cannot write %s: %s", argv[4], strerror(errno));
 	for (i = 0; i < len; i++) {
 		if (seen[i] != MIGDB_CLAIM_DONE)
 			continue;
@@ -110,7 +98,7 @@ int main(int argc, char **argv)
 		done++;
 	}
 	if (ferror(out) || fclose(out))
-		die("cannot write %s", argv[4]);
+		errx(2, "cannot write %s", argv[4]);
 	printf("{\"pages\":%" PRIu64 ",\"looks\":%" PRIu64 "}\n", done, looks);
 	return 0;
 }

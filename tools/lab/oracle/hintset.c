@@ -9,10 +9,10 @@
  *
  * One line for each page, by frame: "0xGFN DISK BLOCK", after a comment with totals.
  */
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,26 +27,14 @@ static uint64_t nr_frames, nr_pages;
 static int mem_fd;
 static FILE *out;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("hintset: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(2);
-}
-
 /* Guest addresses are offsets in RAM here: the lab's guests end below the hole. */
 static void read_page(void *buf, uint64_t gpa)
 {
 	if (gpa % MEM_HINT_FRAME_SIZE || gpa >= ram_bytes || ram_bytes - gpa < MEM_HINT_FRAME_SIZE)
-		die("a table page at guest address %#" PRIx64 ", the guest has %#" PRIx64 " bytes",
-		    gpa, ram_bytes);
+		errx(2, "a table page at guest address %#" PRIx64 ", the guest has %#" PRIx64 " bytes",
+		     gpa, ram_bytes);
 	if (pread(mem_fd, buf, MEM_HINT_FRAME_SIZE, (off_t)(hva + gpa)) != MEM_HINT_FRAME_SIZE)
-		die("cannot read guest address %#" PRIx64 ": %s", gpa, strerror(errno));
+		errx(2, "cannot read guest address %#" PRIx64 ": %s", gpa, strerror(errno));
 }
 
 static void entry(uint64_t gfn, uint64_t e)
@@ -87,14 +75,14 @@ static void find_ram(FILE *in)
 
 	while (fgets(line, sizeof(line), in)) {
 		if (sscanf(line, "%llx %llx %255[^\n]", &at, &used, name) != 3)
-			die("bad block line: %s", line);
+			errx(2, "bad block line: %s", line);
 		if (!strcmp(name, "pc.ram")) {
 			hva = at;
 			ram_bytes = used;
 		}
 	}
 	if (!ram_bytes)
-		die("no block pc.ram on standard input");
+		errx(2, "no block pc.ram on standard input");
 }
 
 int main(int argc, char **argv)
@@ -112,33 +100,33 @@ int main(int argc, char **argv)
 	}
 	gpa = strtoull(argv[1], &end, 0);
 	if (*end || end == argv[1])
-		die("'%s' is no address", argv[1]);
+		errx(2, "'%s' is no address", argv[1]);
 	snprintf(path, sizeof(path), "/proc/%d/mem", atoi(argv[2]));
 	mem_fd = open(path, O_RDONLY);
 	if (mem_fd < 0)
-		die("cannot open %s: %s", path, strerror(errno));
+		errx(2, "cannot open %s: %s", path, strerror(errno));
 	out = fopen(argv[3], "w");
 	if (!out)
-		die("cannot write %s: %s", argv[3], strerror(errno));
+		errx(2, "cannot write %s: %s", argv[3], strerror(errno));
 	find_ram(stdin);
 	read_page(page, gpa);
 	if (root->magic != MEM_HINT_ROOT_MAGIC || root->version != MEM_HINT_ABI_VERSION)
-		die("there is no hint table at guest address %#" PRIx64, gpa);
+		errx(2, "there is no hint table at guest address %#" PRIx64, gpa);
 	levels = root->levels;
 	nr_frames = root->nr_frames;
 	table = root->table;
 	if (!levels || levels > MEM_HINT_MAX_LEVELS)
-		die("a table of %u levels", levels);
+		errx(2, "a table of %u levels", levels);
 	/* Bounds the walk: a page of it for every 512 frames, whatever it links. */
 	if (nr_frames > ram_bytes / MEM_HINT_FRAME_SIZE)
-		die("a table of %" PRIu64 " frames, the guest has %" PRIu64, nr_frames,
-		    ram_bytes / MEM_HINT_FRAME_SIZE);
+		errx(2, "a table of %" PRIu64 " frames, the guest has %" PRIu64, nr_frames,
+		     ram_bytes / MEM_HINT_FRAME_SIZE);
 	fprintf(out, "# root %#" PRIx64 " frames %" PRIu64 " generation %" PRIu64 " frozen %d\n", gpa,
 		nr_frames, (uint64_t)root->generation, !!(root->flags & MEM_HINT_ROOT_FROZEN));
 	if (table)
 		walk(table, levels - 1, 0);
 	if (ferror(out) || fclose(out))
-		die("cannot write %s", argv[3]);
+		errx(2, "cannot write %s", argv[3]);
 	printf("%" PRIu64 "\n", nr_pages);
 	return 0;
 }

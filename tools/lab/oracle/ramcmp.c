@@ -7,9 +7,9 @@
  * Differing pages go to stdout, "differs BLOCK OFFSET gfn GFN", a JSON summary
  * is the last line.  Exit code 0: identical, 1: not, 2: could not compare.
  */
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,18 +34,6 @@ struct set {
 static const char *ram = "pc.ram";
 static uint64_t below_4g = ~0ull;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("ramcmp: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(2);
-}
-
 static struct ramhash_hash *hashes(struct ramhash_block *b)
 {
 	return (struct ramhash_hash *)(b + 1);
@@ -59,43 +47,43 @@ static void load(struct image *img, const char *path)
 	long size;
 
 	if (!f)
-		die("cannot open %s: %s", path, strerror(errno));
+		errx(2, "cannot open %s: %s", path, strerror(errno));
 	size = fseek(f, 0, SEEK_END) ? -1 : ftell(f);
 	if (size < 0)
-		die("cannot size %s", path);
+		errx(2, "cannot size %s", path);
 	rewind(f);
 	img->path = path;
 	img->size = size;
 	img->data = malloc(size + 1);
 	if (!img->data || fread(img->data, 1, size, f) != (size_t)size)
-		die("cannot read %s", path);
+		errx(2, "cannot read %s", path);
 	fclose(f);
 	img->hdr = (struct ramhash_file *)img->data;
 	if (img->size < sizeof(*img->hdr) || memcmp(img->hdr->magic, RAMHASH_MAGIC, 8) ||
 	    img->hdr->page_size != RAMHASH_PAGE || !img->hdr->nr_blocks)
-		die("%s is no file of ramhash", path);
+		errx(2, "%s is no file of ramhash", path);
 	img->block = calloc(img->hdr->nr_blocks, sizeof(*img->block));
 	if (!img->block)
-		die("out of memory");
+		errx(2, "out of memory");
 	pos = sizeof(*img->hdr);
 	img->mask = (struct ramhash_mask *)(img->data + pos);
 	if ((img->size - pos) / sizeof(*img->mask) < img->hdr->nr_masks)
-		die("%s is cut short", path);
+		errx(2, "%s is cut short", path);
 	pos += img->hdr->nr_masks * sizeof(*img->mask);
 	for (i = 0; i < img->hdr->nr_blocks; i++) {
 		struct ramhash_block *b = (struct ramhash_block *)(img->data + pos);
 
 		if (img->size - pos < sizeof(*b))
-			die("%s is cut short", path);
+			errx(2, "%s is cut short", path);
 		pos += sizeof(*b);
 		if ((img->size - pos) / sizeof(struct ramhash_hash) < b->pages ||
 		    b->name[RAMHASH_NAME - 1])
-			die("%s is cut short", path);
+			errx(2, "%s is cut short", path);
 		pos += b->pages * sizeof(struct ramhash_hash);
 		img->block[i] = b;
 	}
 	if (pos != img->size)
-		die("%s has %zu bytes too many", path, img->size - pos);
+		errx(2, "%s has %zu bytes too many", path, img->size - pos);
 }
 
 static struct ramhash_block *find(struct image *img, const char *name)
@@ -116,7 +104,7 @@ static void refuse_empty(const struct image *im, struct ramhash_block *x)
 	for (p = 1; p < x->pages; p++)
 		if (memcmp(&hashes(x)[p], &hashes(x)[0], sizeof(struct ramhash_hash)))
 			return;
-	die("%s: all pages of %s are the same: no guest has run there", im->path, x->name);
+	errx(2, "%s: all pages of %s are the same: no guest has run there", im->path, x->name);
 }
 
 /* Where in the guest an offset of its RAM is. */
@@ -132,7 +120,7 @@ static void load_set(struct set *set, const char *path)
 	char line[256];
 
 	if (!f)
-		die("cannot open %s: %s", path, strerror(errno));
+		errx(2, "cannot open %s: %s", path, strerror(errno));
 	while (fgets(line, sizeof(line), f)) {
 		unsigned long long gfn;
 		char *end;
@@ -141,13 +129,13 @@ static void load_set(struct set *set, const char *path)
 			continue;
 		gfn = strtoull(line, &end, 16);
 		if (end == line || gfn > 1ull << 40)
-			die("%s: bad line: %s", path, line);
+			errx(2, "%s: bad line: %s", path, line);
 		if (gfn / 8 >= set->bytes) {
 			uint64_t bytes = (gfn / 8 + 1) * 2;
 
 			set->bits = realloc(set->bits, bytes);
 			if (!set->bits)
-				die("out of memory");
+				errx(2, "out of memory");
 			memset(set->bits + set->bytes, 0, bytes - set->bytes);
 			set->bytes = bytes;
 		}
@@ -155,7 +143,7 @@ static void load_set(struct set *set, const char *path)
 		set->bits[gfn / 8] |= 1 << gfn % 8;
 	}
 	if (ferror(f))
-		die("cannot read %s", path);
+		errx(2, "cannot read %s", path);
 	fclose(f);
 }
 
@@ -174,7 +162,7 @@ static void check_masks(const struct image *a, const struct image *b, const stru
 
 	if (a->hdr->nr_masks != b->hdr->nr_masks ||
 	    memcmp(a->mask, b->mask, a->hdr->nr_masks * sizeof(*a->mask)))
-		die("%s and %s leave out different bytes", a->path, b->path);
+		errx(2, "%s and %s leave out different bytes", a->path, b->path);
 	for (i = 0; i < a->hdr->nr_masks; i++) {
 		const struct ramhash_mask *m = &a->mask[i];
 		uint64_t p;
@@ -183,9 +171,9 @@ static void check_masks(const struct image *a, const struct image *b, const stru
 			continue;
 		for (p = m->start / RAMHASH_PAGE; p <= (m->start + m->len - 1) / RAMHASH_PAGE; p++)
 			if (in_set(construct, gfn_of(p * RAMHASH_PAGE)))
-				die("the mask %.*s is in gfn 0x%llx, which is in the construct set: refused",
-				    RAMHASH_KIND, m->kind,
-				    (unsigned long long)gfn_of(p * RAMHASH_PAGE));
+				errx(2, "the mask %.*s is in gfn 0x%llx, which is in the construct set: refused",
+				     RAMHASH_KIND, m->kind,
+				     (unsigned long long)gfn_of(p * RAMHASH_PAGE));
 	}
 }
 

@@ -7,10 +7,10 @@
  * QEMU nor its kernel side takes part: a bug in them cannot hide itself.
  */
 #define XXH_INLINE_ALL
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,18 +46,6 @@ static struct ramhash_mask masks[MAX_MASKS];
 static uint64_t masked[MAX_MASKS];
 static int nr_blocks, nr_masks;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("ramhash: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(2);
-}
-
 static void usage(void)
 {
 	fputs("usage: ramhash [-m AREA=BLOCK:OFFSET,LEN]... PID OUT <BLOCKS\n"
@@ -77,7 +65,7 @@ static uint64_t number(const char *s, char **end)
 	errno = 0;
 	v = strtoull(s, end, 0);
 	if (errno || *end == s)
-		die("'%s' is no number", s);
+		errx(2, "'%s' is no number", s);
 	return v;
 }
 
@@ -89,28 +77,28 @@ static void add_mask(const char *arg)
 	char *end;
 
 	if (!equals || !colon || colon < equals || nr_masks == MAX_MASKS)
-		die("bad mask '%s'", arg);
+		errx(2, "bad mask '%s'", arg);
 	if ((size_t)(equals - arg) >= sizeof(m->kind) ||
 	    (size_t)(colon - equals - 1) >= sizeof(m->name))
-		die("name too long in '%s'", arg);
+		errx(2, "name too long in '%s'", arg);
 	memcpy(m->kind, arg, equals - arg);
 	memcpy(m->name, equals + 1, colon - equals - 1);
 	m->start = number(colon + 1, &end);
 	if (*end != ',')
-		die("bad mask '%s'", arg);
+		errx(2, "bad mask '%s'", arg);
 	m->len = number(end + 1, &end);
 	if (*end || !m->len)
-		die("bad mask '%s'", arg);
+		errx(2, "bad mask '%s'", arg);
 	for (i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
 		if (strcmp(areas[i].kind, m->kind))
 			continue;
 		if (m->len > areas[i].max_len)
-			die("mask '%s': %s has %llu bytes", arg, m->kind,
-			    (unsigned long long)areas[i].max_len);
+			errx(2, "mask '%s': %s has %llu bytes", arg, m->kind,
+			     (unsigned long long)areas[i].max_len);
 		nr_masks++;
 		return;
 	}
-	die("mask '%s': KVM writes no area of that name by itself", arg);
+	errx(2, "mask '%s': KVM writes no area of that name by itself", arg);
 }
 
 static void read_blocks(FILE *in)
@@ -123,9 +111,9 @@ static void read_blocks(FILE *in)
 		struct block *b = &blocks[nr_blocks];
 
 		if (sscanf(line, "%llx %llx %255[^\n]", &hva, &used, name) != 3)
-			die("bad block line: %s", line);
+			errx(2, "bad block line: %s", line);
 		if (nr_blocks == MAX_BLOCKS)
-			die("more than %d blocks", MAX_BLOCKS);
+			errx(2, "more than %d blocks", MAX_BLOCKS);
 		strcpy(b->hdr.name, name);
 		b->hva = hva;
 		b->hdr.used = used;
@@ -133,7 +121,7 @@ static void read_blocks(FILE *in)
 		nr_blocks++;
 	}
 	if (!nr_blocks)
-		die("no RAM block on standard input");
+		errx(2, "no RAM block on standard input");
 }
 
 static void read_mem(int fd, void *buf, size_t len, uint64_t addr)
@@ -144,8 +132,8 @@ static void read_mem(int fd, void *buf, size_t len, uint64_t addr)
 	while (done < len) {
 		n = pread(fd, (char *)buf + done, len - done, (off_t)(addr + done));
 		if (n <= 0)
-			die("cannot read %zu bytes at %#llx: %s", len - done,
-			    (unsigned long long)(addr + done), n ? strerror(errno) : "end of file");
+			errx(2, "cannot read %zu bytes at %#llx: %s", len - done,
+			     (unsigned long long)(addr + done), n ? strerror(errno) : "end of file");
 		done += n;
 	}
 }
@@ -177,9 +165,9 @@ static void check_masks(void)
 
 	for (i = 0; i < nr_masks; i++)
 		if (masked[i] != masks[i].len)
-			die("mask %s=%s:%#llx,%llu is not inside a block", masks[i].kind,
-			    masks[i].name, (unsigned long long)masks[i].start,
-			    (unsigned long long)masks[i].len);
+			errx(2, "mask %s=%s:%#llx,%llu is not inside a block", masks[i].kind,
+			     masks[i].name, (unsigned long long)masks[i].start,
+			     (unsigned long long)masks[i].len);
 }
 
 static void hash_blocks(int fd, const char *path)
@@ -194,7 +182,7 @@ static void hash_blocks(int fd, const char *path)
 	int i;
 
 	if (!buf || !out)
-		die("cannot write %s: %s", path, strerror(errno));
+		errx(2, "cannot write %s: %s", path, strerror(errno));
 	fwrite(&fh, sizeof(fh), 1, out);
 	fwrite(masks, sizeof(masks[0]), nr_masks, out);
 	for (i = 0; i < nr_blocks; i++) {
@@ -221,7 +209,7 @@ static void hash_blocks(int fd, const char *path)
 	}
 	check_masks();
 	if (ferror(out) || fclose(out))
-		die("cannot write %s", path);
+		errx(2, "cannot write %s", path);
 	free(buf);
 }
 
@@ -236,7 +224,7 @@ static void dump(int fd, const char *arg)
 		usage();
 	len = number(end + 1, &end);
 	if (*end || !len || len > sizeof(buf))
-		die("a length from 1 to %zu is wanted", sizeof(buf));
+		errx(2, "a length from 1 to %zu is wanted", sizeof(buf));
 	read_mem(fd, buf, len, addr);
 	for (i = 0; i < len; i++)
 		printf("%02x%c", buf[i], i % 16 == 15 || i + 1 == len ? '\n' : ' ');
@@ -254,7 +242,7 @@ static void flip(int fd, const char *arg)
 	read_mem(fd, &byte, 1, addr);
 	byte = ~byte;
 	if (pwrite(fd, &byte, 1, (off_t)addr) != 1)
-		die("cannot write at %#llx: %s", (unsigned long long)addr, strerror(errno));
+		errx(2, "cannot write at %#llx: %s", (unsigned long long)addr, strerror(errno));
 }
 
 int main(int argc, char **argv)
@@ -283,7 +271,7 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "/proc/%d/mem", atoi(argv[optind]));
 	fd = open(path, flip_arg ? O_RDWR : O_RDONLY);
 	if (fd < 0)
-		die("cannot open %s: %s", path, strerror(errno));
+		errx(2, "cannot open %s: %s", path, strerror(errno));
 	if (dump_arg) {
 		dump(fd, dump_arg);
 	} else if (flip_arg) {
