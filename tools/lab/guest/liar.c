@@ -91,7 +91,7 @@ static void build_table(uint64_t step)
 	root->nr_valid = htole64(POOL_PAGES);
 }
 
-static void send_msg(int fd, uint16_t type, uint32_t seq, const void *payload, uint32_t len)
+static void send_header(int fd, uint16_t type, uint32_t seq, uint32_t len, int flags)
 {
 	struct mem_hint_msg msg = {
 		.magic = htole32(MEM_HINT_MSG_MAGIC),
@@ -101,7 +101,12 @@ static void send_msg(int fd, uint16_t type, uint32_t seq, const void *payload, u
 		.seq = htole32(seq),
 	};
 
-	send(fd, &msg, sizeof(msg), MSG_NOSIGNAL | MSG_MORE);
+	send(fd, &msg, sizeof(msg), MSG_NOSIGNAL | flags);
+}
+
+static void send_msg(int fd, uint16_t type, uint32_t seq, const void *payload, uint32_t len)
+{
+	send_header(fd, type, seq, len, MSG_MORE);
 	send(fd, payload, len, MSG_NOSIGNAL);
 }
 
@@ -184,29 +189,13 @@ static void garbage(int fd)
 
 static void oversized(int fd)
 {
-	struct mem_hint_msg msg = {
-		.magic = htole32(MEM_HINT_MSG_MAGIC),
-		.type = htole16(MEM_HINT_MSG_INFO),
-		.version = htole16(MEM_HINT_MSG_VERSION),
-		.len = htole32(0xfffffff0),
-		.seq = htole32(1),
-	};
-
-	send(fd, &msg, sizeof(msg), MSG_NOSIGNAL);
+	send_header(fd, MEM_HINT_MSG_INFO, 1, 0xfffffff0, 0);
 	send_garbage(fd, 1 << 20);
 }
 
 static void half(int fd)
 {
-	struct mem_hint_msg msg = {
-		.magic = htole32(MEM_HINT_MSG_MAGIC),
-		.type = htole16(MEM_HINT_MSG_INFO),
-		.version = htole16(MEM_HINT_MSG_VERSION),
-		.len = htole32(sizeof(struct mem_hint_info)),
-		.seq = htole32(1),
-	};
-
-	send(fd, &msg, sizeof(msg), MSG_NOSIGNAL);
+	send_header(fd, MEM_HINT_MSG_INFO, 1, sizeof(struct mem_hint_info), 0);
 	send_garbage(fd, sizeof(struct mem_hint_info) / 2);
 }
 
