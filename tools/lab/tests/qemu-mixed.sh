@@ -43,14 +43,14 @@ saved() {
 	wait_for 60 eval 'info=$(qmp "$A:4440" cmd "{\"execute\":\"query-migrate\"}"); grep -q "\"status\": \"completed\"" <<<"$info"' || { qmp "$A:4440" cmd '{"execute":"query-migrate"}'; return 1; }
 	info=$(qmp "$A:4440" cmd '{"execute":"query-migrate"}')
 	grep -q "\"state\": \"ordinary\".*\"reason\": \"not possible with capability $1\"" <<<"$info" || { echo "$info"; return 1; }
-	# what only the random bytes are in: the rest of a snapshot may have changed since
-	sum=$(ram_sum a "$A" 0x1000000 0x2800000)
+	# firmware goes on while a snapshot is taken: it writes below 1 MiB and near 48 MiB
+	sum=$(on a 'head -c 24M /run/random | sha256sum')
 	vm_end a && vm a "${on_words[@]}" -S -incoming defer || return 1
 	[ -z "$2" ] || set_cap "$2" || return 1
 	qmp "$A:4440" cmd '{"execute":"migrate-incoming","arguments":{"uri":"file:/run/mixed.state"}}' || return 1
 	wait_for 60 eval 'qmp "$A:4440" cmd "{\"execute\":\"query-status\"}" | grep -q "\"status\": \"paused\""' || { echo "it is not loaded"; return 1; }
 	on a 'rm /run/mixed.state'
-	[ -n "$sum" ] && [ "$sum" = "$(ram_sum a "$A" 0x1000000 0x2800000)" ] || { echo "RAM differs"; return 1; }
+	[ -n "$sum" ] && [ "$sum" = "$(ram_sum a "$A" 0x1000000 0x1800000)" ] || { echo "RAM differs"; return 1; }
 }
 
 set_cap() {
