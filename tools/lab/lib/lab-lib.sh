@@ -170,13 +170,32 @@ at_exit() {
 	exit_commands=("$1" "${exit_commands[@]}")
 }
 
+# What a kernel says of its own faults.  That a CPU stood still for long is no fault of
+# an emulated host's.
+KERNEL_FAULT='BUG: [^s]|BUG: s[^o]|WARNING: CPU|WARNING: possible|Oops|general protection fault|refcount_t|Kernel panic'
+
+# lab_faults: what the hosts' kernels said of the kind since the lab came up.
+lab_faults() {
+	local h
+	for h in a b; do
+		[ ! -s "$BUILD/lab-$LAB_NAME/$h.console" ] ||
+			grep -aE -m3 "$KERNEL_FAULT" "$BUILD/lab-$LAB_NAME/$h.console" | sed "s/^/host $h: /" || true
+	done
+}
+
 test_end() {
-	local rc=$? cmd
+	local rc=$? cmd faults=
 	trap - EXIT
 	trap '' INT TERM HUP
 	for cmd in "${exit_commands[@]}"; do
 		eval "$cmd" || true
 	done
+	[ -z "$lab_is_up" ] || faults=$(lab_faults)
+	if [ -n "$faults" ]; then
+		diag "a host's kernel has a fault:"
+		diag "$faults"
+		[ $rc != 0 ] || rc=1
+	fi
 	[ -z "$lab_is_up" ] || "$LAB" down || true
 	rm -f "$BUILD/disks/$LAB_NAME"-*.raw
 	exit $rc

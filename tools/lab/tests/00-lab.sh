@@ -97,7 +97,7 @@ owner_gone() {
 	wait_for 20 nothing_left
 }
 
-plan 31
+plan 33
 before=$(machine_state)
 disk=$(lab_disk db 256)
 mkdir -p "$BUILD/t-payload1/bin" "$BUILD/t-payload2/lib"
@@ -154,6 +154,12 @@ check "nested KVM with nested paging" on b 'test -w /dev/kvm && grep -qx Y /sys/
 lab kill b
 check_says "a dead host is named" "host b is not running" on b true
 check "it boots again" bash -c "$(printf '%q start b && %q exec b test -b /dev/lab/db' "$LAB" "$LAB")"
+
+# What the end of each test looks for: said once, then forgotten.
+check "no fault of a kernel was seen" bash -c '[ -z "$0" ]' "$(lab_faults)"
+on b 'echo "<4>WARNING: CPU: 0 PID: 1 at a test" >/dev/kmsg'
+check "a fault of a kernel is seen" wait_for 10 eval '[[ $(lab_faults) == "host b: "*"WARNING: CPU: 0"* ]]'
+sed -i '/WARNING: CPU: 0 PID: 1 at a test/d' "$BUILD/lab-$LAB_NAME/b.console"
 
 lab_down
 check "a lab goes down with its owner" owner_gone
