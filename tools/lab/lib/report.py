@@ -122,9 +122,18 @@ def targets(by, res):
     out = []
 
     def add(text, met, runs, field="total_ms"):
-        spreads = [r["spread_percent"][field] for r in runs]
+        spreads = [r["spread_percent"][field] for r in runs] or [None]
         out.append({"text": text, "met": met, "spread_percent": None if None in spreads else max(spreads)})
 
+    def downtime(default, migdb):
+        limit = 1.1 * default["downtime_ms"] + res["rtt_ms"]
+        add(f"downtime of {migdb['name']} at most default + one round trip + 10 % ({limit:.0f} ms): "
+            f"{migdb['downtime_ms']:.0f} ms", migdb["downtime_ms"] <= limit, [default, migdb], "downtime_ms")
+
+    for what, used, free in (("storage", res["S_set"], res["unthrottled_fetch_bytes_per_s"]),
+                             ("link", res["N_set"], res["unthrottled_stream_bytes_per_s"])):
+        add(f"{what} set to at most a third of what it does ({free / 1e6:.0f} MB/s): {used / 1e6:.0f} MB/s",
+            3 * used <= free, [])
     if dro:
         add(f"default-ro takes at least 40 s: {dro['total_ms'] / 1000:.1f} s", dro["total_ms"] >= 40000, [dro])
     if dro and mro:
@@ -139,13 +148,12 @@ def targets(by, res):
         cand = mro["pages_candidate"] - mro["pages_candidate_zero"]
         add(f"at least half of the construct set built: {mro['pages_built']:.0f} of {cand:.0f} pages",
             cand > 0 and 2 * mro["pages_built"] >= cand, [mro], "pages_built")
-        limit = 1.1 * dro["downtime_ms"] + res["rtt_ms"]
-        add(f"downtime at most default + one round trip + 10 % ({limit:.0f} ms): {mro['downtime_ms']:.0f} ms",
-            mro["downtime_ms"] <= limit, [dro, mro], "downtime_ms")
+        downtime(dro, mro)
     if drw and mrw:
         longer = mrw["total_ms"] / drw["total_ms"]
         add(f"migdb-rw takes at most 105 % of the time of default-rw: {100 * longer:.0f} %", longer <= 1.05,
             [drw, mrw])
+        downtime(drw, mrw)
     return out
 
 

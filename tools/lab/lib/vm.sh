@@ -34,6 +34,7 @@
 VM_LAB=$TOP/tools/lab/lab
 [ -z "${LAB_NAME:-}" ] || lab_names
 VM_DB_TIMEOUT=${VM_DB_TIMEOUT:-180}
+VM_PREALLOC=${VM_PREALLOC:-}	# not empty: all of a VM's memory is there from the start
 
 vm_lab() {
 	"$VM_LAB" "$@"
@@ -128,6 +129,7 @@ vm_start() {
 		-netdev "tap,id=net,ifname=$tap,script=no,downscript=no"
 		-device "virtio-net-pci,netdev=net,mac=52:54:00:77:00:$((20 + i)),romfile="
 		-device "vhost-vsock-pci,id=vsock,guest-cid=$(vm_cid "$name")")
+	[ -z "$VM_PREALLOC" ] || args+=(-mem-prealloc)
 	for d in root data tools; do
 		vm_lab exec "$host" test -e "/dev/lab/$name-$d" || continue
 		args+=(-blockdev "driver=host_device,node-name=$d,filename=/dev/lab/$name-$d,cache.direct=on,aio=native$([ $d != tools ] || printf ',read-only=on')"

@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 43
+plan 47
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -114,7 +114,17 @@ run
 check "too short a run: missed" said '^  MISSED +default-ro takes at least 40 s'
 record migdb-ro 12500 '.downtime_ms = 113'
 run
-check "downtime above the limit: missed" said '^  MISSED +downtime .*\(112 ms\): 113 ms'
+check "downtime above the limit: missed" said '^  MISSED +downtime of migdb-ro .*\(112 ms\): 113 ms'
+record migdb-rw 20000 '.downtime_ms = 113'
+run
+check "of the read-write load, too" said '^  MISSED +downtime of migdb-rw .*\(112 ms\): 113 ms'
+all_right
+run
+check "rates of at most a third: met" said '^  met +link set to at most a third of what it does \(60 MB/s\): 10 MB/s'
+env_json '.N_set = 20000001 | .S_set = 200000001'
+run
+check "a link that is too fast: missed" said '^  MISSED +link set'
+check "storage that is too fast: missed" said '^  MISSED +storage set'
 
 # Repeats: the median of three is neither the mean nor the last one.
 repeats() {
