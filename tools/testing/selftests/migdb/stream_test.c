@@ -316,33 +316,117 @@ TEST_F(stream, reflected)
 	wire_free(&back);
 }
 
+/* A new pair, of which the destination has built all: what it answers. */
+static int answered(struct rig *r, struct wire *back)
+{
+	struct wire first = {};
+	int rc, i;
+
+	mdb_close(&r->src);
+	rc = rig_source(r);
+	if (!rc)
+		rc = rig_snapshot(r);
+	if (!rc)
+		rc = rig_hash(r, &first);
+	if (!rc)
+		rc = new_pair(r);
+	if (!rc)
+		rc = wire_push(&first, &r->dst);
+	for (i = 0; !rc && i < 5000 && stats_of(&r->dst).out_built < SET; i++)
+		usleep(1000);
+	if (!rc)
+		rc = stats_of(&r->dst).out_built == SET ? wire_pull(back, &r->dst) : -ETIMEDOUT;
+	wire_free(&first);
+	return rc;
+}
+
 /* The return stream is as hostile. */
 TEST_F_TIMEOUT(stream, return_stream_flipped, 300)
 {
 	struct rig *r = &self->r;
 	struct wire back = {};
-	size_t at;
+	size_t at = 0, bytes;
 
-	ASSERT_OK(new_pair(r));
-	ASSERT_OK(push(r, self->w.data, self->w.bytes));
-	usleep(200000);
-	ASSERT_OK(wire_pull(&back, &r->dst));
+	/* as it is, it is taken */
+	ASSERT_OK(answered(r, &back));
 	ASSERT_LT(100, back.bytes);
-	for (at = 0; at < back.bytes; at++) {
-		struct wire fresh = {};
+	ASSERT_OK(wire_push(&back, &r->src));
+	ASSERT_EQ(MIGDB_STATE_TRACKING, state_of(&r->src));
+	ASSERT_EQ(0, stats_of(&r->src).out_unconfirmed);
+	do {
+		ASSERT_OK(answered(r, &back));
+		bytes = back.bytes;
+		back.data[at] ^= 0x40;
+		EXPECT_EQ(-EBADMSG, wire_push(&back, &r->src)) TH_LOG("byte %zu", at);
+		EXPECT_EQ(MIGDB_STATE_ABORTED, state_of(&r->src)) TH_LOG("byte %zu", at);
+		EXPECT_EQ(SET, rig_deliver_bitmap(r));
+		back.bytes = 0;
+		at += 1 + at / 40;
+	} while (at < bytes);
+	wire_free(&back);
+}
 
-		/* A source with the same history, but the answer is another one's. */
-		back.data[at] ^= 0x40;
-		mdb_close(&r->src);
-		ASSERT_OK(rig_source(r));
-		ASSERT_OK(rig_snapshot(r));
-		ASSERT_OK(rig_hash(r, &fresh));
-		ASSERT_EQ(-1, write(r->src.rx, back.data, back.bytes));
-		ASSERT_EQ(EBADMSG, errno);
-		ASSERT_EQ(MIGDB_STATE_ABORTED, state_of(&r->src));
-		ASSERT_EQ(SET, rig_deliver_bitmap(r));
-		back.data[at] ^= 0x40;
-		wire_free(&fresh);
+/* The first @bytes of an answer, and nothing more: what is not confirmed is sent. */
+static int cut_answer(struct rig *r, struct wire *back, size_t bytes, bool in_frame)
+{
+	u64 page, bad, open = SET;
+	int rc;
+
+	back->bytes = bytes;
+	rc = wire_push(back, &r->src);
+	back->bytes = 0;
+	if (in_frame) {
+		/* ordinary from here on: all is sent */
+		if (rc != -EBADMSG || state_of(&r->src) != MIGDB_STATE_ABORTED)
+			return -ENOTRECOVERABLE;
+	} else {
+		open = stats_of(&r->src).out_unconfirmed;
+		if (!rc)
+			rc = mdb_seal(&r->src, NULL, NULL);
+		if (!rc)
+			rc = mdb_reclaim(&r->src, NULL);
+		if (rc)
+			return rc;
+	}
+	if (stats_of(&r->src).out_unconfirmed || rig_deliver_bitmap(r) != open)
+		return -ERANGE;
+	for (page = 0; page < RIG_FIRST; page++)
+		rig_deliver(r, page);
+	rc = mdb_abort(&r->dst, 0);
+	if (!rc)
+		rc = mdb_complete(&r->dst, NULL);
+	return rc ? rc : rig_compare(r, &bad);
+}
+
+TEST_F_TIMEOUT(stream, return_stream_cut, 300)
+{
+	struct rig *r = &self->r;
+	struct wire back = {};
+	size_t at, bytes, whole;
+	u32 n;
+
+	/* between two frames */
+	for (n = 0; ; n++) {
+		ASSERT_OK(answered(r, &back));
+		at = frame_at(&back, n);
+		if (at == back.bytes)
+			break;
+		EXPECT_EQ(0, cut_answer(r, &back, at, false)) TH_LOG("at %zu", at);
+	}
+	ASSERT_LT(1, n);
+	back.bytes = 0;
+	/* and within one */
+	for (at = 1; ; at += 1 + at / 20) {
+		ASSERT_OK(answered(r, &back));
+		bytes = back.bytes;
+		for (n = 0, whole = 0; whole < at && whole < bytes; n++)
+			whole = frame_at(&back, n);
+		if (at >= bytes)
+			break;
+		if (at == whole)
+			back.bytes = 0;
+		else
+			EXPECT_EQ(0, cut_answer(r, &back, at, true)) TH_LOG("at %zu", at);
 	}
 	wire_free(&back);
 }
