@@ -532,16 +532,81 @@ TEST_F_TIMEOUT(fetch, rate_limit, 60)
 	FINISH();
 }
 
+/* Only each @step-th page stays in the set: reads that cannot be merged. */
+static int keep_each(struct rig *r, u64 step, u64 *left)
+{
+	u64 page;
+	int rc = 0;
+
+	for (*left = 0, page = RIG_FIRST; !rc && page < r->nr_pages; page++) {
+		if (page % step)
+			rc = rig_dirty(r, page);
+		else
+			++*left;
+	}
+	return rc;
+}
+
+/* How long all reads take, one for each page, when each takes @delay_ms. */
+static s64 read_delayed_ms(FIXTURE_DATA(fetch) *f, u64 step, u32 delay_ms, u64 *reads)
+{
+	struct rig *r = &f->r;
+	char table[64];
+	u64 start;
+	int rc;
+
+	snprintf(table, sizeof(table), "0 8192 delay LOOP 0 %u", delay_ms);
+	rc = dm_make(f, table);
+	if (rc)
+		return rc;
+	rc = rig_source(r);
+	if (!rc)
+		rc = rig_dest(r, f->dm_fd);
+	if (!rc)
+		rc = rig_snapshot(r);
+	if (!rc)
+		rc = keep_each(r, step, reads);
+	start = clock_ms();
+	if (!rc)
+		rc = rig_hash(r, NULL);
+	if (!rc)
+		rc = rig_settle(r, 30000);
+	return rc ? rc : (s64)(clock_ms() - start);
+}
+
 /* One read is always allowed: a tiny limit is slow, not a stop. */
 TEST_F_TIMEOUT(fetch, tiny_inflight_limit, 60)
 {
 	struct rig *r = &self->r;
+	u64 reads;
+	s64 ms;
 
 	ASSERT_OK(mdb_sysfs_write("max_inflight_bytes", 1));
-	START(r->disk);
-	ASSERT_OK(rig_hash(r, NULL));
-	ASSERT_OK(rig_settle(r, 30000));
-	ASSERT_EQ(SET, stats_of(&r->dst).out_built);
+	ms = read_delayed_ms(self, 64, 200, &reads);
+	if (ms == -ENODEV || ms == -EINVAL)
+		SKIP(return, "no dm-delay");
+	ASSERT_LE((s64)reads * 200, ms) TH_LOG("more than one read at a time");
+	ASSERT_EQ(reads, stats_of(&r->dst).out_reads);
+	ASSERT_EQ(reads, stats_of(&r->dst).out_built);
+	FINISH();
+}
+
+/* At least 32 reads are under way at a time. */
+TEST_F_TIMEOUT(fetch, reads_at_a_time, 60)
+{
+	struct rig *r = &self->r;
+	u64 reads;
+	s64 ms;
+
+	ms = read_delayed_ms(self, 16, 1000, &reads);
+	if (ms == -ENODEV || ms == -EINVAL)
+		SKIP(return, "no dm-delay");
+	ASSERT_LT(0, ms);
+	ASSERT_EQ(reads, stats_of(&r->dst).out_reads);
+	ASSERT_EQ(reads, stats_of(&r->dst).out_built);
+	ASSERT_LT(32, reads);
+	/* half as many at a time would take twice as long, and this is half-way */
+	EXPECT_GT((s64)((reads + 31) / 32 * 1500), ms);
 	FINISH();
 }
 
