@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <linux/kvm.h>
 #include <linux/vhost.h>
 #include "test_util.h"
@@ -108,6 +109,16 @@ FIXTURE_TEARDOWN(abi)
 		return;
 	mdb_close(&self->m);
 	rig_exit(&self->r);
+}
+
+/* As the module makes it, before any rule of udev's. */
+TEST_F(abi, device_mode)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, stat(MDB_DEV, &st));
+	EXPECT_TRUE(S_ISCHR(st.st_mode));
+	EXPECT_EQ(0660, st.st_mode & 07777);
 }
 
 TEST_F(abi, no_command_is_missing)

@@ -279,7 +279,10 @@ TEST_F_TIMEOUT(kill, order_of_closing, 60)
 	}
 }
 
-/* A session that another process inherited does not keep the owner's memory. */
+/*
+ * A session that another process inherited keeps the owner's memory until that
+ * process closes it, and no longer.
+ */
 TEST_F_TIMEOUT(kill, owner_dies_heir_lives, 60)
 {
 	s64 before = settled_meminfo("MemAvailable"), after;
