@@ -218,8 +218,9 @@ qemu_build_migdb() {
 	qemu_at_base "$dir/tree" "$base/tree" nice ninja qemu-system-x86_64 >>"$dir/build.log" 2>&1 ||
 		{ grep -A8 -E 'error:|FAILED' "$dir/build.log" | head -40 >&2; die "QEMU with our series did not build (log: $dir/build.log)"; }
 	qemu_pack "$dir/tree" "$dir/payload"
-	# Older patched builds are worth nothing and are large: keep the newest.
-	find "$CACHE/qemu" -mindepth 1 -maxdepth 1 -name 'migdb-*' ! -path "$dir" -exec rm -rf {} +
+	# Older patched builds are worth nothing and are large.  Not those of today: another
+	# branch may be at work with one.
+	find "$CACHE/qemu" -mindepth 1 -maxdepth 1 -name 'migdb-*' ! -path "$dir" -mmin +1440 -exec rm -rf {} +
 	touch "$dir/.complete"
 }
 
