@@ -10,7 +10,7 @@
 . "$(dirname "$0")/../lib/lab-lib.sh"
 . "$TOP/tools/lab/lib/scene.sh"
 
-plan 32
+plan 45
 dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
@@ -18,13 +18,27 @@ caps=(--cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000)
 vm_lab link --delay 1ms --rate 80mbit
 vm_lab storage --rate 60000000
 
-# in_mid_move HOST COMMAND...: COMMAND, 4 s after a session has begun on HOST.
+# in_mid_move HOST COMMAND...: COMMAND, 4 s after a session has begun on HOST.  Whether
+# there was one when it began, and when it was over, is what hit tells.
 in_mid_move() {
 	local host=$1
 	shift
-	wait_for 120 eval "! sessions_left $host"
+	rm -f "$dir/hit"
+	wait_for 900 eval "! sessions_left $host"	# the tables are read before the move
 	sleep 4
+	! sessions_left "$host" && echo begin >"$dir/hit"
 	"$@"
+	! sessions_left "$host" && echo end >>"$dir/hit"
+}
+
+hit() {
+	[ "$(cat "$dir/hit")" = $'begin\nend' ] || { echo "in mid-move only: $(cat "$dir/hit")"; return 1; }
+}
+
+# stood_still RECORD: of nine samples in a row, half a second apart, none had more than
+# what was on its way.
+stood_still() {
+	jq -e '.samples | [range(0; length - 8) as $i | .[$i + 8][1] - .[$i][1]] | min < 5e6' "$1"
 }
 
 cut_and_back() {
@@ -36,6 +50,8 @@ cut_and_back() {
 in_mid_move a cut_and_back >&2 &
 moved migdb-ro a b
 wait $! || true
+check "link cut and back: both in mid-move" hit
+check "link cut and back: nothing came through" stood_still "$dir/migdb-ro.migration"
 check "link cut and back: pages were built" test "$(field migdb-ro '.pages_built > 10000')" = true
 
 # Away until the operator gives up: the VM stays, and moves when the link is back.
@@ -44,6 +60,8 @@ vm_migrate db b a "$dir/cut" "${caps[@]}" --cancel-after 12 >/dev/null 2>&1 &
 mover=$!
 in_mid_move b vm_lab link --cut
 wait $mover || true
+check "link gone: in mid-move" hit
+check "link gone: cancelled" jq -e '.status == "cancelled"' "$dir/cut"
 check "link gone, cancelled: the VM runs on where it was" vm_wait_db db 60
 check "and no session is left at the source" wait_for 30 sessions_left b
 vm_quit db a
@@ -80,6 +98,7 @@ moved migdb-rw b a
 wait $! || true
 # the session's record is in the kernel log of the host that it ended on
 io_errors() { on a "dmesg | sed -n 's/.*migdb-json: //p' | jq -s 'map(select(.role == \"destination\")) | last.by_reason.io_error'"; }
+check "storage fails: in mid-move" hit
 check "storage fails: pages were returned for it" test "$(io_errors)" -gt 100
 check "and others were built" test "$(field migdb-rw '.pages_built > 1000')" = true
 
@@ -99,21 +118,33 @@ hangs() {
 in_mid_move a hangs >&2 &
 moved migdb-ro b a
 wait $! || true
+check "storage hangs: in mid-move" hit
 check "storage hangs: pages were built" test "$(field migdb-ro '.pages_built > 1000')" = true
 
 switch_off() {
-	on b 'echo 0 >/sys/kernel/migdb/enabled'
+	on "$1" 'echo 0 >/sys/kernel/migdb/enabled'
 }
 
-vm_start db b --incoming
-in_mid_move b switch_off >&2 &
-switch=$!
-check "switched off in mid-move: moves all the same" vm_migrate db a b "$dir/off" "${caps[@]}"
-wait $switch || true
-check "the destination says why" jq -e '.destination["x-migdb"] | .state == "ordinary" and .reason == "disabled by the operator"' "$dir/off"
-check "and what was not built was returned" jq -e '.source["x-migdb"] | .["recorded-pages"] == .["built-pages"] + .["revoked-pages"] + .["returned-pages"]' "$dir/off"
-check "and all memory is the same" vm_oracle db a b "$dir/off.cmp" "${masks[@]}"
-vm_cont db b
+# switched_off HOST SIDE FROM TO: by the operator of one of the hosts.
+switched_off() {
+	local host=$1 side=$2 from=$3 to=$4 out=$dir/off.$1
+	vm_start db "$to" --incoming
+	in_mid_move "$host" switch_off "$host" >&2 &
+	switch=$!
+	check "switched off at the $side: moves all the same" vm_migrate db "$from" "$to" "$out" "${caps[@]}"
+	wait $switch || true
+	check "in mid-move" test "$(head -1 "$dir/hit")" = begin
+	check "the $side says why" jq -e ".$side[\"x-migdb\"].reason == \"disabled by the operator\"" "$out"
+	check "and what was not built was returned" jq -e '.source["x-migdb"] | .["recorded-pages"] == .["built-pages"] + .["revoked-pages"] + .["returned-pages"]' "$out"
+	check "and all memory is the same" vm_oracle db "$from" "$to" "$out.cmp" "${masks[@]}"
+	vm_cont db "$to"
+	vm_quit db "$from"
+	on "$host" 'echo 1 >/sys/kernel/migdb/enabled'
+}
+
+switched_off b destination a b
+check "there it is an ordinary migration" jq -e '.destination["x-migdb"].state == "ordinary"' "$dir/off.b"
+switched_off b source b a
 check "and the database answers" vm_wait_db db 60
 check "and no session is left on either side" wait_for 30 eval 'sessions_left a && sessions_left b'
 finish
