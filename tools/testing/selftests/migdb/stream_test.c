@@ -369,7 +369,7 @@ TEST_F_TIMEOUT(stream, return_stream_flipped, 300)
 /* The first @bytes of an answer, and nothing more: what is not confirmed is sent. */
 static int cut_answer(struct rig *r, struct wire *back, size_t bytes, bool in_frame)
 {
-	u64 page, bad, open = SET;
+	u64 page, bad, open;
 	int rc;
 
 	back->bytes = bytes;
@@ -379,6 +379,8 @@ static int cut_answer(struct rig *r, struct wire *back, size_t bytes, bool in_fr
 		/* ordinary from here on: all is sent */
 		if (rc != -EBADMSG || state_of(&r->src) != MIGDB_STATE_ABORTED)
 			return -ENOTRECOVERABLE;
+		if (rig_deliver_bitmap(r) != SET)
+			return -ERANGE;
 	} else {
 		open = stats_of(&r->src).out_unconfirmed;
 		if (!rc)
@@ -387,9 +389,9 @@ static int cut_answer(struct rig *r, struct wire *back, size_t bytes, bool in_fr
 			rc = mdb_reclaim(&r->src, NULL);
 		if (rc)
 			return rc;
+		if (stats_of(&r->src).out_unconfirmed || rig_deliver_queue(r) != (s64)open)
+			return -ERANGE;
 	}
-	if (stats_of(&r->src).out_unconfirmed || rig_deliver_bitmap(r) != open)
-		return -ERANGE;
 	for (page = 0; page < RIG_FIRST; page++)
 		rig_deliver(r, page);
 	rc = mdb_abort(&r->dst, 0);
