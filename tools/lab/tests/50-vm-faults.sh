@@ -134,7 +134,7 @@ switched_off() {
 	check "switched off at the $side: moves all the same" vm_migrate db "$from" "$to" "$out" "${caps[@]}"
 	wait $switch || true
 	check "in mid-move" test "$(head -1 "$dir/hit")" = begin
-	check "the $side says why" jq -e ".$side[\"x-migdb\"].reason == \"disabled by the operator\"" "$out"
+	check "the $side says why" jq -e --arg side "$side" '.[$side]["x-migdb"].reason == "disabled by the operator"' "$out"
 	check "and what was not built was returned" jq -e '.source["x-migdb"] | .["recorded-pages"] == .["built-pages"] + .["revoked-pages"] + .["returned-pages"]' "$out"
 	check "and all memory is the same" vm_oracle db "$from" "$to" "$out.cmp" "${masks[@]}"
 	vm_cont db "$to"
