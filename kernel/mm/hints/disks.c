@@ -124,11 +124,25 @@ again:
 		goto again;
 	}
 	slots[empty].devt = disk_devt(disk);
+	atomic_inc(&nr_new);	/* whoever sees the state sees this, too */
 	/* Pairs with mhint_disks_resolve(). */
 	smp_store_release(&slots[empty].state, MHINT_DISK_NEW);
-	atomic_inc(&nr_new);
 	*known = true;
 	return empty;
+}
+
+/**
+ * mhint_disk_settle - wait until a slot is taken that is just being taken
+ * @id: from mhint_disk_find(); mhint_disks_resolve() asks its disk after this
+ *
+ * Another CPU may have come as far as the slot's @seq.  It is under RCU.
+ *
+ * Context: may sleep.
+ */
+void mhint_disk_settle(u32 id)
+{
+	if (READ_ONCE(slots[id].state) == MHINT_DISK_FREE)
+		synchronize_rcu();
 }
 
 /**
@@ -397,7 +411,8 @@ static void ask_fn(struct work_struct *work)
 		identified(s, &a, err);
 	else
 		looked_at(s, &a, err);
-	WRITE_ONCE(s->asked, false);
+	/* Pairs with awaited(): the state says what the answer was. */
+	smp_store_release(&s->asked, false);
 	mutex_unlock(&mhint_drain_lock);
 	wake_up_all(&answers);
 }
@@ -443,7 +458,8 @@ void mhint_disks_recheck(void)
 /* Is an answer to be expected soon? */
 static bool awaited(const struct mhint_slot *s)
 {
-	return READ_ONCE(s->asked) &&
+	/* Pairs with ask_fn(). */
+	return smp_load_acquire(&s->asked) &&
 	       time_before(jiffies, READ_ONCE(s->asked_at) +
 			   msecs_to_jiffies(MHINT_ASK_MS));
 }
@@ -478,20 +494,21 @@ static int disk_answer(u64 diskseq, bool *soon)
 {
 	const struct mhint_slot *s;
 	int i, ret = -EOPNOTSUPP;
+	bool waits;
 
 	*soon = false;
 	for (i = 0; i < MHINT_DISK_PROBES; i++) {
 		s = &slots[(u32)(diskseq + i) % MEM_HINT_MAX_DISKS];
 		if (READ_ONCE(s->seq) != diskseq)
 			continue;
+		waits = awaited(s);	/* first: then the state is not an older one */
 		switch (READ_ONCE(s->state)) {
 		case MHINT_DISK_KNOWN:
 			*soon = false;
 			return 0;
-		case MHINT_DISK_FREE:	/* just being taken */
 		case MHINT_DISK_NEW:
 		case MHINT_DISK_ASKED:
-			*soon |= awaited(s);
+			*soon |= waits;
 			ret = -EAGAIN;
 			break;
 		}
