@@ -549,9 +549,9 @@ int mhint_disks_init(void)
 
 	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++)
 		INIT_WORK(&s->work, ask_fn);
-	/* As many at a time as there are disks: one may hang. */
+	/* As many at a time as there are disks and volumes: one may hang. */
 	ask_wq = alloc_workqueue("mem_hints_ask", WQ_UNBOUND,
-				 MEM_HINT_MAX_DISKS + 1);
+				 MEM_HINT_MAX_DISKS + MHINT_MAX_VOLUMES);
 	return ask_wq ? 0 : -ENOMEM;
 }
 

@@ -107,8 +107,8 @@ static void __exit mhint_exit(void)
 	mhint_sysfs_exit();
 	mhint_snapshot_exit();
 	mhint_processes_exit();
-	mhint_volumes_exit();
 	mhint_registry_exit();
+	mhint_volumes_exit();	/* until now it has asked disks */
 }
 
 module_init(mhint_init);
