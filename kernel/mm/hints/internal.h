@@ -75,7 +75,7 @@ void mhint_disks_recheck(void);
 int mhint_disks_wait(void);
 int mhint_disk_wait(u64 diskseq);
 bool mhint_disk_there(dev_t devt, u64 diskseq);
-void mhint_ask(struct work_struct *work);
+bool mhint_ask(struct work_struct *work);
 void mhint_disks_release(u32 id);
 bool mhint_disk_next_stale(u32 *id, bool *gone);
 u32 mhint_disks_fill(struct mem_hint_disk *disks, u32 max);

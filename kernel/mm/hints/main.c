@@ -96,8 +96,8 @@ err_registry:
 }
 
 /*
- * Not reached while a program that calls us is loaded, the device is open or a
- * migration is under way: all hold a reference.
+ * Not reached while a program that calls us is loaded, the device is open, a
+ * migration is under way or a disk has not answered: all hold a reference.
  */
 static void __exit mhint_exit(void)
 {

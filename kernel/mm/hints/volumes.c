@@ -258,12 +258,11 @@ static int prune(void)
 	prune_round++;
 	WRITE_ONCE(nr_awaited, 0);
 	list_for_each_entry(v, &volumes, node) {
-		if (v->asked)
+		if (v->asked || !mhint_ask(&v->work))
 			continue;
 		v->asked = true;
 		v->round = prune_round;
 		WRITE_ONCE(nr_awaited, nr_awaited + 1);
-		mhint_ask(&v->work);
 	}
 	up_write(&volumes_lock);
 	left = wait_event_killable_timeout(pruned, !READ_ONCE(nr_awaited),
