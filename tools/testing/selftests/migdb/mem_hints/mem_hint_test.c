@@ -986,56 +986,13 @@ T(privileges)
 
 /* ---- logical volumes ------------------------------------------------------ */
 
-#define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
-#define DM_SECTORS	8192	/* of vdd, from sector 2048 on: a file system */
 #define ALL_SEGMENTS	65536	/* of all maps together */
-
-static int dm_named(int ctl, unsigned long cmd, const char *name, const char *target,
-		    const char *params, uint64_t sectors, uint64_t *dev_nr)
-{
-	struct {
-		struct dm_ioctl io;
-		struct dm_target_spec spec;
-		char params[64];
-	} d = {
-		.io = {
-			.version = { DM_VERSION_MAJOR, 0, 0 },
-			.data_size = sizeof(d),
-			.data_start = sizeof(d.io),
-		},
-	};
-
-	snprintf(d.io.name, sizeof(d.io.name), "%s", name);
-	if (cmd == DM_DEV_CREATE && *dev_nr) {
-		d.io.flags = DM_PERSISTENT_DEV_FLAG;
-		d.io.dev = *dev_nr;
-	}
-	if (target) {
-		d.io.target_count = 1;
-		d.spec.length = sectors;
-		strcpy(d.spec.target_type, target);
-		strcpy(d.params, params);
-	}
-	if (ioctl(ctl, cmd, &d))
-		return -errno;
-	if (dev_nr)
-		*dev_nr = d.io.dev;
-	return 0;
-}
 
 static int dm(int ctl, unsigned long cmd, const char *target, const char *params,
 	      uint64_t sectors, uint64_t *dev_nr)
 {
 	return dm_named(ctl, cmd, "hints", target, params, sectors, dev_nr);
 }
-
-static int dm_control(void)
-{
-	mkdir("/dev/mapper", 0700);
-	mknod("/dev/mapper/control", S_IFCHR | 0600, makedev(10, MAPPER_CTRL_MINOR));
-	return open("/dev/mapper/control", O_RDWR);
-}
-
 
 /* One linear volume, on which all of a file's blocks move by its start. */
 T(volume)
