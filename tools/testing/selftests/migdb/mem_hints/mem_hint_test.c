@@ -1489,6 +1489,43 @@ T(discard_fork_takes_back)
 	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
 }
 
+/* What writeback says of pages of a file is not said of a fork. */
+T(discard_writeback_is_no_fork)
+{
+	int file = new_file("/mnt/written", 4), go[2], fd, status = -1;
+	uint64_t before = hints_u64("nr_taken_back");
+	char *p, *q, *m, c;
+	pid_t syncer;
+
+	ASSERT_GE(file, 0);
+	m = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	ASSERT_NE(m, MAP_FAILED);
+	ASSERT_EQ(pipe(go), 0);
+	syncer = fork();	/* not in this address space, as a flusher is not */
+	if (!syncer) {
+		close(go[1]);
+		_exit(read(go[0], &c, 1) != 1 || fsync(file));
+	}
+	p = locked_pages(8);
+	q = locked_pages(8);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, q, 8 * PAGE), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 16);
+	/* Something has gone from its place: a fork takes all back, of whatever. */
+	ASSERT_EQ(munmap(q, 8 * PAGE), 0);
+	m[0] = 1;
+	ASSERT_EQ(write(go[1], "x", 1), 1);
+	ASSERT_EQ(waitpid(syncer, &status, 0), syncer);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before);
+	EXPECT_EQ(in_child(has_nothing, p), 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
+	EXPECT_TRUE(complete(fd));
+	unlink("/mnt/written");
+}
+
 #define FORK_PAGES	10240	/* some batches */
 
 static void *fork_later(void *arg)
