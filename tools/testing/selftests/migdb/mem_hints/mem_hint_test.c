@@ -1526,6 +1526,44 @@ T(discard_writeback_is_no_fork)
 	unlink("/mnt/written");
 }
 
+#define KPF_HWPOISON	19	/* linux/kernel-page-flags.h */
+
+static bool is_poisoned(uint64_t frame)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags = 0;
+
+	if (fd < 0 || pread(fd, &flags, sizeof(flags), frame * sizeof(flags)) != sizeof(flags))
+		return false;
+	close(fd);
+	return flags >> KPF_HWPOISON & 1;
+}
+
+static void poisoned(int sig)
+{
+}
+
+/* A page that has failed in mid-migration is not written to, the others are. */
+T(discard_not_what_is_poisoned)
+{
+	uint64_t before = hints_u64("nr_taken_back"), frame;
+	char *p = locked_pages(8);
+	int fd;
+
+	ASSERT_NE(signal(SIGBUS, poisoned), SIG_ERR);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 8);
+	frame = frame_of(p + 3 * PAGE);
+	ASSERT_FALSE(is_poisoned(frame));
+	madvise(p + 3 * PAGE, PAGE, MADV_HWPOISON);
+	ASSERT_TRUE(is_poisoned(frame));	/* whatever that returned: we hold it */
+	EXPECT_EQ(in_child(has_nothing, p), 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before + 7);
+	EXPECT_TRUE(complete(fd));
+}
+
 #define FORK_PAGES	10240	/* some batches */
 
 static void *fork_later(void *arg)
