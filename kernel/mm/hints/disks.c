@@ -14,7 +14,7 @@
  * does it, with the kernel's credentials and without any lock of ours; it takes
  * mhint_drain_lock to enter the answer.  A disk that hangs holds up nothing but
  * its own slot: whoever waits for an answer does so for a bounded time, and not
- * at all for one that is overdue.
+ * at all for one that is overdue.  Until it answers the module cannot be unloaded.
  *
  * Disks without a parent device (loop, device-mapper, md, zram, nbd) are no
  * disks to us: what backs them is.  Nor are the hidden ones that are the paths
@@ -31,6 +31,7 @@
 #include <linux/kdev_t.h>
 #include <linux/lockdep.h>
 #include <linux/major.h>
+#include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -124,11 +125,25 @@ again:
 		goto again;
 	}
 	slots[empty].devt = disk_devt(disk);
+	atomic_inc(&nr_new);	/* whoever sees the state sees this, too */
 	/* Pairs with mhint_disks_resolve(). */
 	smp_store_release(&slots[empty].state, MHINT_DISK_NEW);
-	atomic_inc(&nr_new);
 	*known = true;
 	return empty;
+}
+
+/**
+ * mhint_disk_settle - wait until a slot is taken that is just being taken
+ * @id: from mhint_disk_find(); mhint_disks_resolve() asks its disk after this
+ *
+ * Another CPU may have come as far as the slot's @seq.  It is under RCU.
+ *
+ * Context: may sleep.
+ */
+void mhint_disk_settle(u32 id)
+{
+	if (READ_ONCE(slots[id].state) == MHINT_DISK_FREE)
+		synchronize_rcu();
 }
 
 /**
@@ -279,7 +294,7 @@ static void gone(struct mhint_slot *s)
  * -ENODEV: the disk is not there any more.  Opening keeps the driver's module
  * and the gendisk in place while they are asked.  @a: NULL: is it there?
  */
-static int ask_disk(dev_t devt, u64 seq, bool identify, struct answer *a)
+static int open_and_ask(dev_t devt, u64 seq, bool identify, struct answer *a)
 {
 	struct gendisk *disk;
 	struct file *file;
@@ -304,22 +319,46 @@ static int ask_disk(dev_t devt, u64 seq, bool identify, struct answer *a)
 	return err;
 }
 
+/* In a work item of mhint_ask(): gives back its reference of the module. */
+static int ask_disk(dev_t devt, u64 seq, bool identify, struct answer *a)
+{
+	int err = open_and_ask(devt, seq, identify, a);
+
+	/*
+	 * Who hears the answer may want to unload us.  The rest of the work item
+	 * does not take long; mhint_disks_exit() waits for it.
+	 */
+	module_put(THIS_MODULE);
+	return err;
+}
+
 /**
  * mhint_disk_there - is this still the same disk?
  * @devt: its device number
  * @diskseq: its sequence number
  *
- * Context: mhint_ask(), as it may take as long as a disk does.
+ * Context: a work item of mhint_ask(), once: it may take as long as a disk does.
  */
 bool mhint_disk_there(dev_t devt, u64 diskseq)
 {
 	return ask_disk(devt, diskseq, false, NULL) != -ENODEV;
 }
 
-/* Have something done that asks disks. */
-void mhint_ask(struct work_struct *work)
+/**
+ * mhint_ask - have a disk asked
+ * @work: asks one disk, once; not queued yet
+ *
+ * Holds a reference of the module until the disk has answered: unloading is
+ * refused meanwhile, instead of hanging with the disk.
+ *
+ * Return: false: the module is going; nothing is asked.
+ */
+bool mhint_ask(struct work_struct *work)
 {
+	if (!try_module_get(THIS_MODULE))
+		return false;
 	queue_work(ask_wq, work);
+	return true;
 }
 
 static void ask_slot(struct mhint_slot *s)
@@ -328,7 +367,8 @@ static void ask_slot(struct mhint_slot *s)
 		return;
 	WRITE_ONCE(s->asked_at, jiffies);
 	WRITE_ONCE(s->asked, true);
-	mhint_ask(&s->work);
+	if (!mhint_ask(&s->work))
+		WRITE_ONCE(s->asked, false);
 }
 
 static void check_duplicate(struct mhint_slot *s)
@@ -397,7 +437,8 @@ static void ask_fn(struct work_struct *work)
 		identified(s, &a, err);
 	else
 		looked_at(s, &a, err);
-	WRITE_ONCE(s->asked, false);
+	/* Pairs with awaited(): the state says what the answer was. */
+	smp_store_release(&s->asked, false);
 	mutex_unlock(&mhint_drain_lock);
 	wake_up_all(&answers);
 }
@@ -443,7 +484,8 @@ void mhint_disks_recheck(void)
 /* Is an answer to be expected soon? */
 static bool awaited(const struct mhint_slot *s)
 {
-	return READ_ONCE(s->asked) &&
+	/* Pairs with ask_fn(). */
+	return smp_load_acquire(&s->asked) &&
 	       time_before(jiffies, READ_ONCE(s->asked_at) +
 			   msecs_to_jiffies(MHINT_ASK_MS));
 }
@@ -478,20 +520,21 @@ static int disk_answer(u64 diskseq, bool *soon)
 {
 	const struct mhint_slot *s;
 	int i, ret = -EOPNOTSUPP;
+	bool waits;
 
 	*soon = false;
 	for (i = 0; i < MHINT_DISK_PROBES; i++) {
 		s = &slots[(u32)(diskseq + i) % MEM_HINT_MAX_DISKS];
 		if (READ_ONCE(s->seq) != diskseq)
 			continue;
+		waits = awaited(s);	/* first: then the state is not an older one */
 		switch (READ_ONCE(s->state)) {
 		case MHINT_DISK_KNOWN:
 			*soon = false;
 			return 0;
-		case MHINT_DISK_FREE:	/* just being taken */
 		case MHINT_DISK_NEW:
 		case MHINT_DISK_ASKED:
-			*soon |= awaited(s);
+			*soon |= waits;
 			ret = -EAGAIN;
 			break;
 		}
@@ -532,13 +575,13 @@ int mhint_disks_init(void)
 
 	for (s = slots; s < slots + MEM_HINT_MAX_DISKS; s++)
 		INIT_WORK(&s->work, ask_fn);
-	/* As many at a time as there are disks: one may hang. */
+	/* As many at a time as there are disks and volumes: one may hang. */
 	ask_wq = alloc_workqueue("mem_hints_ask", WQ_UNBOUND,
-				 MEM_HINT_MAX_DISKS + 1);
+				 MEM_HINT_MAX_DISKS + MHINT_MAX_VOLUMES);
 	return ask_wq ? 0 : -ENOMEM;
 }
 
-/* Nobody asks any more.  Waits for the answers. */
+/* Nobody asks any more, and all have answered.  Waits until that is entered. */
 void mhint_disks_exit(void)
 {
 	destroy_workqueue(ask_wq);

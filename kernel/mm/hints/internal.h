@@ -60,12 +60,13 @@ void mhint_get_stats(struct mhint_stats *stats);
 void mhint_processes_unhold(void);
 
 /*
- * disks.c; mhint_disk_find(), _id(), _dev(), _there(), mhint_ask() and those that
- * wait are called without mhint_drain_lock, the others under it
+ * disks.c; mhint_disk_find(), _settle(), _id(), _dev(), _there(), mhint_ask() and
+ * those that wait are called without mhint_drain_lock, the others under it
  */
 int mhint_disks_init(void);
 void mhint_disks_exit(void);
 int mhint_disk_find(struct gendisk *disk, bool *known);
+void mhint_disk_settle(u32 id);
 bool mhint_disk_usable(u32 id);
 bool mhint_disk_id(u64 diskseq, u32 *id);
 u32 mhint_disk_dev(u32 id);
@@ -74,7 +75,7 @@ void mhint_disks_recheck(void);
 int mhint_disks_wait(void);
 int mhint_disk_wait(u64 diskseq);
 bool mhint_disk_there(dev_t devt, u64 diskseq);
-void mhint_ask(struct work_struct *work);
+bool mhint_ask(struct work_struct *work);
 void mhint_disks_release(u32 id);
 bool mhint_disk_next_stale(u32 *id, bool *gone);
 u32 mhint_disks_fill(struct mem_hint_disk *disks, u32 max);

@@ -96,8 +96,8 @@ err_registry:
 }
 
 /*
- * Not reached while a program that calls us is loaded, the device is open or a
- * migration is under way: all hold a reference.
+ * Not reached while a program that calls us is loaded, the device is open, a
+ * migration is under way or a disk has not answered: all hold a reference.
  */
 static void __exit mhint_exit(void)
 {
@@ -107,8 +107,8 @@ static void __exit mhint_exit(void)
 	mhint_sysfs_exit();
 	mhint_snapshot_exit();
 	mhint_processes_exit();
-	mhint_volumes_exit();
 	mhint_registry_exit();
+	mhint_volumes_exit();	/* until now it has asked disks */
 }
 
 module_init(mhint_init);

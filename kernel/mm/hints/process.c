@@ -104,10 +104,10 @@ static void held_orphan(struct list_head *held)
 static void held_take_back(struct list_head *held, bool may_sleep)
 {
 	struct mhint_held *h, *next;
-	u32 i;
+	u32 i, nr;
 
 	list_for_each_entry_safe(h, next, held, list) {
-		for (i = 0; i < h->nr; i++) {
+		for (i = 0, nr = 0; i < h->nr; i++) {
 			struct page *page = h->pages[i];
 			atomic_t *word;
 
@@ -117,10 +117,11 @@ static void held_take_back(struct list_head *held, bool may_sleep)
 				/* Others may be writing: atomic.  A write, if of nothing. */
 				atomic_or(0, word);
 				kunmap_local(word);
+				nr++;
 			}
 			put_page(page);
 		}
-		atomic64_add(h->nr, &nr_taken_back);
+		atomic64_add(nr, &nr_taken_back);
 		list_del(&h->list);
 		free_page((unsigned long)h);
 		if (may_sleep)

@@ -517,6 +517,7 @@ int mhint_disk_hinted(struct gendisk *disk)
 	rcu_read_unlock();
 	if (err < 0)
 		return -EOPNOTSUPP;
+	mhint_disk_settle(err);
 	mutex_lock(&mhint_drain_lock);
 	mhint_disks_resolve();
 	mutex_unlock(&mhint_drain_lock);

@@ -8,12 +8,14 @@
  * hints that never match.
  *
  * Nobody says when a virtual disk goes.  Its map is not used any more then, and
- * is forgotten when there would be too many.
+ * is forgotten when there would be too many.  For that each disk is opened, by a
+ * work item of its own: one that hangs keeps its map, and no other's.
  */
 #include <linux/blkdev.h>
 #include <linux/capability.h>
 #include <linux/err.h>
 #include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -28,11 +30,18 @@
 #include "snapshot.h"
 
 /*
+ * @node: in the list of all; empty: forgotten, and freed by @work.
+ * @work: looks whether the disk is still there.
+ * @asked: it has not found out yet.
+ * @round: of prune() that has asked last.
  * @diskseq: of the virtual disk: the same device number may be another one's
  *	later.
  */
 struct mhint_volume {
 	struct list_head node;
+	struct work_struct work;
+	bool asked;
+	u32 round;
 	dev_t devt;
 	u64 diskseq;
 	u32 nr;
@@ -52,12 +61,10 @@ static DECLARE_RWSEM(volumes_lock);
 static LIST_HEAD(volumes);
 static u32 nr_volumes, nr_segments;
 
-/* Looks for disks that have gone, as often as it was wanted. */
-static void prune_fn(struct work_struct *work);
-static DECLARE_WORK(prune_work, prune_fn);
+static DEFINE_MUTEX(prune_lock);	/* one round at a time; before volumes_lock */
+static u32 prune_round;		/* this and the next under volumes_lock */
+static u32 nr_awaited;		/* disks asked in this round that have not answered */
 static DECLARE_WAIT_QUEUE_HEAD(pruned);
-static atomic_t prunes_wanted = ATOMIC_INIT(0);
-static int prunes_done;
 
 /* Devices that sit on others have no parent; see disks.c. */
 static bool is_virtual(struct gendisk *disk)
@@ -211,63 +218,57 @@ static int fill_segs(struct mhint_volume *v, const struct mem_hint_segment *in)
 
 static void forget(struct mhint_volume *v)
 {
-	list_del(&v->node);
+	list_del_init(&v->node);
 	nr_volumes--;
 	nr_segments -= v->nr;
-	kvfree(v);
+	if (!v->asked)
+		kvfree(v);
 }
 
-struct seen {
-	dev_t devt;
-	u64 diskseq;
-};
-
-static u32 list_volumes(struct seen *seen)
+/* Opens the disk, so without the lock; the map may have been replaced meanwhile. */
+static void ask_volume(struct work_struct *work)
 {
-	struct mhint_volume *v;
-	u32 nr = 0;
+	struct mhint_volume *v = container_of(work, struct mhint_volume, work);
+	bool there = mhint_disk_there(v->devt, v->diskseq);
 
-	down_read(&volumes_lock);
-	list_for_each_entry(v, &volumes, node)
-		seen[nr++] = (struct seen){ v->devt, v->diskseq };
-	up_read(&volumes_lock);
-	return nr;
-}
-
-/* Opens the disks, so without the lock; a map may have been replaced meanwhile. */
-static void prune_fn(struct work_struct *work)
-{
-	int wanted = atomic_read(&prunes_wanted);
-	struct mhint_volume *v;
-	struct seen *seen;
-	u32 nr, i;
-
-	seen = kmalloc_array(MHINT_MAX_VOLUMES, sizeof(*seen), GFP_KERNEL);
-	nr = seen ? list_volumes(seen) : 0;
-	for (i = 0; i < nr; i++) {
-		if (mhint_disk_there(seen[i].devt, seen[i].diskseq))
-			continue;
-		down_write(&volumes_lock);
-		v = find_volume(seen[i].devt);
-		if (v && v->diskseq == seen[i].diskseq)
-			forget(v);
-		up_write(&volumes_lock);
-	}
-	kfree(seen);
-	WRITE_ONCE(prunes_done, wanted);
+	down_write(&volumes_lock);
+	v->asked = false;
+	if (v->round == prune_round)
+		WRITE_ONCE(nr_awaited, nr_awaited - 1);
+	if (list_empty(&v->node))
+		kvfree(v);
+	else if (!there)
+		forget(v);
+	up_write(&volumes_lock);
 	wake_up_all(&pruned);
 }
 
-/* Forget the maps of disks that have gone.  Waits, but not for long. */
+/*
+ * Forget the maps of disks that have gone.  Waits, but not for long, and not again
+ * for a disk that has not answered an earlier time.
+ */
 static int prune(void)
 {
-	int wanted = atomic_inc_return(&prunes_wanted);
+	struct mhint_volume *v;
+	long left;
 
-	mhint_ask(&prune_work);
-	return wait_event_killable_timeout(pruned,
-					   READ_ONCE(prunes_done) - wanted >= 0,
-					   msecs_to_jiffies(MHINT_ASK_MS)) < 0 ?
-		-EINTR : 0;
+	if (mutex_lock_killable(&prune_lock))
+		return -EINTR;
+	down_write(&volumes_lock);
+	prune_round++;
+	WRITE_ONCE(nr_awaited, 0);
+	list_for_each_entry(v, &volumes, node) {
+		if (v->asked || !mhint_ask(&v->work))
+			continue;
+		v->asked = true;
+		v->round = prune_round;
+		WRITE_ONCE(nr_awaited, nr_awaited + 1);
+	}
+	up_write(&volumes_lock);
+	left = wait_event_killable_timeout(pruned, !READ_ONCE(nr_awaited),
+					   msecs_to_jiffies(MHINT_ASK_MS));
+	mutex_unlock(&prune_lock);
+	return left < 0 ? -EINTR : 0;
 }
 
 /*
@@ -318,6 +319,7 @@ static int load(struct file *file, const struct mem_hint_segments *arg,
 	if (!v)
 		return -ENOMEM;
 	v->nr = arg->nr;
+	INIT_WORK(&v->work, ask_volume);
 	v->devt = disk_devt(disk);
 	v->diskseq = disk->diskseq;
 	err = fill_segs(v, in);
@@ -366,11 +368,11 @@ int mhint_op_segments(struct mem_hint_segments *arg)
 	return err;
 }
 
+/* After mhint_disks_exit(): no disk is asked any more. */
 void mhint_volumes_exit(void)
 {
 	struct mhint_volume *v, *next;
 
-	cancel_work_sync(&prune_work);	/* of a caller that was killed */
 	list_for_each_entry_safe(v, next, &volumes, node)
 		forget(v);
 }

@@ -104,7 +104,7 @@ static bool begin(void)
 
 static bool end(void)
 {
-	CHECK(hints_stop(loader) == 0);
+	CHECK(!loader || hints_stop(loader) == 0);
 	CHECK(!module_unload_wait());
 	return true;
 }
@@ -205,6 +205,37 @@ static bool while_sda_hangs(void)
 	return true;
 }
 
+/* For so long that nothing but the question to sda is left. */
+static int try_to_unload(void)
+{
+	int tries;
+
+	for (tries = 0; tries < 30; tries++, usleep(100000))
+		if (module_unload() != -EAGAIN)
+			return 1;
+	return 0;
+}
+
+/* It is refused, and does not hang as sda does. */
+static bool unload_is_refused(void)
+{
+	uint64_t begin = now_ms();
+	int status = -1;
+	pid_t pid;
+
+	CHECK(hints_stop(loader) == 0);
+	loader = 0;
+	pid = fork();
+	if (!pid)
+		_exit(try_to_unload());
+	while (!waitpid(pid, &status, WNOHANG)) {
+		CHECK(now_ms() - begin < GENEROUS_MS);
+		usleep(50000);
+	}
+	CHECK(status == 0);
+	return true;
+}
+
 static bool set_limit(const char *limit)
 {
 	struct stat st;
@@ -236,7 +267,7 @@ static bool test_disk_hangs(void)
 	ok = ok && waitpid(pid, &status, WNOHANG) == 0;
 	if (!ok)
 		ksft_print_msg("sda does not hang: %x\n", status);
-	ok = ok && while_sda_hangs();
+	ok = ok && while_sda_hangs() && unload_is_refused();
 	/* Whatever came of it, leave nothing behind that hangs. */
 	late = set_limit("max") && waitpid(pid, &status, 0) == pid && status == 0;
 	for (tries = 0; ok && tries < 200 && disk_id("sda") < 0; tries++)

@@ -10,12 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/dm-ioctl.h>
 #include <linux/vm_sockets.h>
 
 #include "kselftest.h"
@@ -343,6 +347,63 @@ bool settle(void)
 			return false;
 	}
 	return true;
+}
+
+/* ---- device-mapper -------------------------------------------------------- */
+
+#define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
+
+int dm_control(void)
+{
+	mkdir("/dev/mapper", 0700);
+	mknod("/dev/mapper/control", S_IFCHR | 0600, makedev(10, MAPPER_CTRL_MINOR));
+	return open("/dev/mapper/control", O_RDWR);
+}
+
+int dm_named(int ctl, unsigned long cmd, const char *name, const char *target,
+	     const char *params, uint64_t sectors, uint64_t *dev_nr)
+{
+	struct {
+		struct dm_ioctl io;
+		struct dm_target_spec spec;
+		char params[64];
+	} d = {
+		.io = {
+			.version = { DM_VERSION_MAJOR, 0, 0 },
+			.data_size = sizeof(d),
+			.data_start = sizeof(d.io),
+		},
+	};
+
+	snprintf(d.io.name, sizeof(d.io.name), "%s", name);
+	if (cmd == DM_DEV_CREATE && *dev_nr) {
+		d.io.flags = DM_PERSISTENT_DEV_FLAG;
+		d.io.dev = *dev_nr;
+	}
+	if (target) {
+		d.io.target_count = 1;
+		d.spec.length = sectors;
+		strcpy(d.spec.target_type, target);
+		strcpy(d.params, params);
+	}
+	if (ioctl(ctl, cmd, &d))
+		return -errno;
+	if (dev_nr)
+		*dev_nr = d.io.dev;
+	return 0;
+}
+
+int dm_suspend(int ctl, const char *name)
+{
+	struct dm_ioctl io = {
+		.version = { DM_VERSION_MAJOR, 0, 0 },
+		.data_size = sizeof(io),
+		.data_start = sizeof(io),
+		.flags = DM_SUSPEND_FLAG | DM_SKIP_LOCKFS_FLAG,
+	};
+
+	snprintf(io.name, sizeof(io.name), "%s", name);
+	return ioctl(ctl, DM_DEV_SUSPEND, &io) ? -errno : 0;
 }
 
 /* ---- channel -------------------------------------------------------------- */

@@ -60,6 +60,15 @@ int open_direct(const char *path);
 /* Everything noted so far is in the table when it returns. */
 bool settle(void);
 
+/* Device-mapper: one ioctl of its control device; 0 or a negative errno. */
+#define DM_SECTORS 8192	/* of vdd, from sector 2048 on: a file system */
+int dm_control(void);
+/* @target: NULL: none; @dev_nr: in to CREATE if not 0, out. */
+int dm_named(int ctl, unsigned long cmd, const char *name, const char *target,
+	     const char *params, uint64_t sectors, uint64_t *dev_nr);
+/* From now on I/O to it hangs; DM_DEV_SUSPEND by dm_named() resumes it. */
+int dm_suspend(int ctl, const char *name);
+
 /* Channel */
 int channel_connect(void);
 int channel_send(int fd, int type, uint32_t seq, const void *payload,

@@ -986,56 +986,13 @@ T(privileges)
 
 /* ---- logical volumes ------------------------------------------------------ */
 
-#define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
-#define DM_SECTORS	8192	/* of vdd, from sector 2048 on: a file system */
 #define ALL_SEGMENTS	65536	/* of all maps together */
-
-static int dm_named(int ctl, unsigned long cmd, const char *name, const char *target,
-		    const char *params, uint64_t sectors, uint64_t *dev_nr)
-{
-	struct {
-		struct dm_ioctl io;
-		struct dm_target_spec spec;
-		char params[64];
-	} d = {
-		.io = {
-			.version = { DM_VERSION_MAJOR, 0, 0 },
-			.data_size = sizeof(d),
-			.data_start = sizeof(d.io),
-		},
-	};
-
-	snprintf(d.io.name, sizeof(d.io.name), "%s", name);
-	if (cmd == DM_DEV_CREATE && *dev_nr) {
-		d.io.flags = DM_PERSISTENT_DEV_FLAG;
-		d.io.dev = *dev_nr;
-	}
-	if (target) {
-		d.io.target_count = 1;
-		d.spec.length = sectors;
-		strcpy(d.spec.target_type, target);
-		strcpy(d.params, params);
-	}
-	if (ioctl(ctl, cmd, &d))
-		return -errno;
-	if (dev_nr)
-		*dev_nr = d.io.dev;
-	return 0;
-}
 
 static int dm(int ctl, unsigned long cmd, const char *target, const char *params,
 	      uint64_t sectors, uint64_t *dev_nr)
 {
 	return dm_named(ctl, cmd, "hints", target, params, sectors, dev_nr);
 }
-
-static int dm_control(void)
-{
-	mkdir("/dev/mapper", 0700);
-	mknod("/dev/mapper/control", S_IFCHR | 0600, makedev(10, MAPPER_CTRL_MINOR));
-	return open("/dev/mapper/control", O_RDWR);
-}
-
 
 /* One linear volume, on which all of a file's blocks move by its start. */
 T(volume)
@@ -1530,6 +1487,81 @@ T(discard_fork_takes_back)
 	/* Without a migration there is nothing to take back. */
 	EXPECT_EQ(in_child(has_nothing, p), 0);
 	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
+}
+
+/* What writeback says of pages of a file is not said of a fork. */
+T(discard_writeback_is_no_fork)
+{
+	int file = new_file("/mnt/written", 4), go[2], fd, status = -1;
+	uint64_t before = hints_u64("nr_taken_back");
+	char *p, *q, *m, c;
+	pid_t syncer;
+
+	ASSERT_GE(file, 0);
+	m = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	ASSERT_NE(m, MAP_FAILED);
+	ASSERT_EQ(pipe(go), 0);
+	syncer = fork();	/* not in this address space, as a flusher is not */
+	if (!syncer) {
+		close(go[1]);
+		_exit(read(go[0], &c, 1) != 1 || fsync(file));
+	}
+	p = locked_pages(8);
+	q = locked_pages(8);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, q, 8 * PAGE), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 16);
+	/* Something has gone from its place: a fork takes all back, of whatever. */
+	ASSERT_EQ(munmap(q, 8 * PAGE), 0);
+	m[0] = 1;
+	ASSERT_EQ(write(go[1], "x", 1), 1);
+	ASSERT_EQ(waitpid(syncer, &status, 0), syncer);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before);
+	EXPECT_EQ(in_child(has_nothing, p), 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
+	EXPECT_TRUE(complete(fd));
+	unlink("/mnt/written");
+}
+
+#define KPF_HWPOISON	19	/* linux/kernel-page-flags.h */
+
+static bool is_poisoned(uint64_t frame)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags = 0;
+
+	if (fd < 0 || pread(fd, &flags, sizeof(flags), frame * sizeof(flags)) != sizeof(flags))
+		return false;
+	close(fd);
+	return flags >> KPF_HWPOISON & 1;
+}
+
+static void poisoned(int sig)
+{
+}
+
+/* A page that has failed in mid-migration is not written to, the others are. */
+T(discard_not_what_is_poisoned)
+{
+	uint64_t before = hints_u64("nr_taken_back"), frame;
+	char *p = locked_pages(8);
+	int fd;
+
+	ASSERT_NE(signal(SIGBUS, poisoned), SIG_ERR);
+	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
+	fd = start(DISCARDABLE);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("discardable"), 8);
+	frame = frame_of(p + 3 * PAGE);
+	ASSERT_FALSE(is_poisoned(frame));
+	madvise(p + 3 * PAGE, PAGE, MADV_HWPOISON);
+	ASSERT_TRUE(is_poisoned(frame));	/* whatever that returned: we hold it */
+	EXPECT_EQ(in_child(has_nothing, p), 0);
+	EXPECT_EQ(hints_u64("nr_taken_back"), before + 7);
+	EXPECT_TRUE(complete(fd));
 }
 
 #define FORK_PAGES	10240	/* some batches */

@@ -14,8 +14,8 @@ usage() {
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
-	  --only NAME      pure_test, table_test, disk_test, channel_test, mem_hint_test, policy_test,
-	                   hintd_test or lockdown (a boot of its own)
+	  --only NAME      pure_test, table_test, disk_test, hang_test, channel_test, mem_hint_test,
+	                   policy_test, hintd_test or lockdown (a boot of its own)
 	  --timeout N      give the guest so long (default 900)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
@@ -36,7 +36,7 @@ done
 
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
-guest_tests=(table_test disk_test channel_test mem_hint_test policy_test hintd_test)
+guest_tests=(table_test disk_test hang_test channel_test mem_hint_test policy_test hintd_test)
 
 build() {
 	kernel_ready
@@ -81,7 +81,7 @@ make_initramfs() {
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
-	cp "$out"/tests/{table_test,disk_test,channel_test,mem_hint_test,policy_test,hintd_test,bench} "$root/bin/"
+	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod vsock vsock_loopback
 	{
