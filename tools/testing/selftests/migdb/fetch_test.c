@@ -578,6 +578,19 @@ static s64 read_delayed_ms(FIXTURE_DATA(fetch) *f, u64 step, u32 delay_ms, u64 *
 TEST_F_TIMEOUT(fetch, tiny_inflight_limit, 60)
 {
 	struct rig *r = &self->r;
+
+	ASSERT_OK(mdb_sysfs_write("max_inflight_bytes", 1));
+	START(r->disk);
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(rig_settle(r, 30000));
+	ASSERT_EQ(SET, stats_of(&r->dst).out_built);
+	FINISH();
+}
+
+/* And one only. */
+TEST_F_TIMEOUT(fetch, one_read_at_a_time, 60)
+{
+	struct rig *r = &self->r;
 	u64 reads;
 	s64 ms;
 
