@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/dm-ioctl.h>
@@ -349,6 +350,14 @@ bool settle(void)
 	return true;
 }
 
+uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
+}
+
 /* ---- device-mapper -------------------------------------------------------- */
 
 #define MAPPER_CTRL_MINOR 236	/* the kernel's, not in its user headers */
@@ -503,10 +512,10 @@ bool channel_hello(int fd, struct mem_hint_info *info, void *disks, size_t size)
 	return true;
 }
 
-int channel_start(int fd, uint32_t max_freeze_ms)
+static int send_start(int fd, uint64_t classes, uint32_t max_freeze_ms)
 {
 	struct mem_hint_start start = {
-		.classes = htole64(1 << MEM_HINT_CLASS_BACKED),
+		.classes = htole64(classes | 1 << MEM_HINT_CLASS_BACKED),
 		.max_freeze_ms = htole32(max_freeze_ms),
 	};
 	struct mem_hint_started started;
@@ -522,6 +531,33 @@ int channel_complete(int fd)
 			       sizeof(complete));
 
 	return err ?: channel_recv(fd, NULL, &complete, sizeof(complete));
+}
+
+int channel_start(int fd, uint32_t max_freeze_ms)
+{
+	return send_start(fd, 0, max_freeze_ms);
+}
+
+int migration_start(uint64_t classes)
+{
+	int fd = channel_connect();
+
+	if (fd < 0)
+		return -1;
+	if (!channel_hello(fd, NULL, NULL, 0) ||
+	    send_start(fd, classes, 0) != MEM_HINT_MSG_STARTED) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+bool migration_complete(int fd)
+{
+	bool ok = channel_complete(fd) == MEM_HINT_MSG_COMPLETED;
+
+	close(fd);
+	return ok;
 }
 
 bool channel_refused(int fd, int error)

@@ -60,6 +60,8 @@ int open_direct(const char *path);
 /* Everything noted so far is in the table when it returns. */
 bool settle(void);
 
+uint64_t now_ms(void);
+
 /* Device-mapper: one ioctl of its control device; 0 or a negative errno. */
 #define DM_SECTORS 8192	/* of vdd, from sector 2048 on: a file system */
 int dm_control(void);
@@ -78,6 +80,10 @@ int channel_recv(int fd, uint32_t *seq, void *payload, size_t size);
 bool channel_hello(int fd, struct mem_hint_info *info, void *disks, size_t size);
 int channel_start(int fd, uint32_t max_freeze_ms);
 int channel_complete(int fd);
+/* A migration with these classes besides backed; its channel, or -1. */
+int migration_start(uint64_t classes);
+/* Its end; waits until the channel takes the next one. */
+bool migration_complete(int fd);
 /* Expects ERROR with this errno, then the end of the connection. */
 bool channel_refused(int fd, int error);
 

@@ -22,7 +22,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/dm-ioctl.h>
@@ -47,14 +46,6 @@
 #define RANGES		2000	/* discardable ones of who keeps its lock */
 
 static int dev = -1, ctl;
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
-}
 
 /* ---- calls and migrations ------------------------------------------------- */
 
@@ -105,31 +96,6 @@ static int do_map(uint64_t dev_nr, unsigned int nr)
 			.major = major(st.st_rdev), .minor = minor(st.st_rdev),
 		};
 	return call(SEGMENTS, &a);
-}
-
-static int start(void)
-{
-	struct mem_hint_start s = { .classes = htole64(DISCARDABLE | 1) };
-	struct mem_hint_started started;
-	int fd = channel_connect();
-
-	if (fd < 0)
-		return -1;
-	if (!channel_hello(fd, NULL, NULL, 0) ||
-	    channel_send(fd, MEM_HINT_MSG_START, 2, &s, sizeof(s)) ||
-	    channel_recv(fd, NULL, &started, sizeof(started)) != MEM_HINT_MSG_STARTED) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static bool complete(int fd)
-{
-	bool ok = channel_complete(fd) == MEM_HINT_MSG_COMPLETED;
-
-	close(fd);
-	return ok;
 }
 
 /* Of the module: each snapshot has one, and each question to a disk. */
@@ -310,7 +276,7 @@ static bool locked_costs_nobody(void)
 	CHECK(!do_bind(data, p, 64 * PAGE));
 	CHECK(!dm_suspend(ctl, VOLUME));
 	CHECK(write(to[1], "x", 1) == 1 && read(from[0], &c, 1) == 1);
-	fd = start();
+	fd = migration_start(DISCARDABLE);
 	CHECK(fd >= 0);
 	ksft_print_msg("%lu frames in %lu us\n", hints_u64("snapshot/frames"),
 		       hints_u64("snapshot/us"));
@@ -318,14 +284,14 @@ static bool locked_costs_nobody(void)
 	CHECK(hints_u64("snapshot/cut") == 0);
 	CHECK(hints_u64("snapshot/discardable") == 0);
 	CHECK(hints_u64("snapshot/skipped_memory") > 0);
-	CHECK(complete(fd));
+	CHECK(migration_complete(fd));
 	/* That was the lock: without it all is there. */
 	CHECK(!resume());
 	CHECK(write(to[1], "x", 1) == 1 && read(from[0], &c, 1) == 1);
-	fd = start();
+	fd = migration_start(DISCARDABLE);
 	CHECK(fd >= 0);
 	CHECK(hints_u64("snapshot/discardable") == RANGES);
-	CHECK(complete(fd));
+	CHECK(migration_complete(fd));
 	CHECK(write(to[1], "x", 1) == 1);
 	return true;
 }
@@ -372,13 +338,13 @@ static bool late_snapshot_forgets_nothing(void)
 	CHECK(!do_discardable(p, 8 * PAGE));
 	nr = references();
 	CHECK(!dm_suspend(ctl, VOLUME));
-	fd = start();
+	fd = migration_start(DISCARDABLE);
 	CHECK(fd >= 0);
 	CHECK(hints_u64("snapshot/cut") == 1);
-	CHECK(complete(fd));
+	CHECK(migration_complete(fd));
 	CHECK(references() == nr + 1);	/* it is still there */
 
-	fd = start();
+	fd = migration_start(DISCARDABLE);
 	CHECK(fd >= 0);
 	CHECK(hints_u64("snapshot/cut") == 0);
 	CHECK(hints_u64("snapshot/discardable") == 8);
@@ -393,7 +359,7 @@ static bool late_snapshot_forgets_nothing(void)
 		_exit(0);
 	CHECK(waitpid(child, NULL, 0) == child);
 	CHECK(hints_u64("nr_taken_back") == before + 8);
-	CHECK(complete(fd));
+	CHECK(migration_complete(fd));
 	unlink(VOLUME_DIR "/pieces");
 	return true;
 }

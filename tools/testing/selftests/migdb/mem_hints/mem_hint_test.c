@@ -27,7 +27,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/dm-ioctl.h>
@@ -130,14 +129,6 @@ static uint64_t desc(unsigned int file, uint64_t block)
 	return MEM_HINT_DESC_VALID | (uint64_t)file << MEM_HINT_DESC_FILE_SHIFT | block;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ULL + t.tv_nsec / 1000000;
-}
-
 static void *anon(size_t nr)
 {
 	void *p = mmap(NULL, nr * PAGE, PROT_READ | PROT_WRITE,
@@ -146,38 +137,11 @@ static void *anon(size_t nr)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Start of a migration; the channel, or -1. */
-static int start(uint64_t classes)
-{
-	struct mem_hint_start s = { .classes = htole64(classes | 1) };
-	struct mem_hint_started started;
-	int fd = channel_connect();
-
-	if (fd < 0)
-		return -1;
-	if (!channel_hello(fd, NULL, NULL, 0) ||
-	    channel_send(fd, MEM_HINT_MSG_START, 2, &s, sizeof(s)) ||
-	    channel_recv(fd, NULL, &started, sizeof(started)) != MEM_HINT_MSG_STARTED) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* Its end; waits until the channel takes the next one. */
-static bool complete(int fd)
-{
-	bool ok = channel_complete(fd) == MEM_HINT_MSG_COMPLETED;
-
-	close(fd);
-	return ok;
-}
-
 static bool migrate(uint64_t classes)
 {
-	int fd = start(classes);
+	int fd = migration_start(classes);
 
-	return fd >= 0 && complete(fd);
+	return fd >= 0 && migration_complete(fd);
 }
 
 #define DISCARDABLE	(1 << MEM_HINT_CLASS_DISCARDABLE)
@@ -544,7 +508,7 @@ T(bind_is_named)
 	int vda = open_direct("/dev/vda"), fd, i;
 
 	ASSERT_EQ(do_bind(self->data, p, 64 * PAGE, 0), 0);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(query().out_state, MEM_HINT_STATE_FROZEN);
 	for (i = 0; i < 64; i++) {
@@ -557,7 +521,7 @@ T(bind_is_named)
 	}
 	EXPECT_EQ(snapshot("frames"), 64);
 	EXPECT_EQ(snapshot("cut"), 0);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 T(bind_shared_memory)
@@ -569,11 +533,11 @@ T(bind_shared_memory)
 	p = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
 	ASSERT_EQ(pread(self->data, p, 16 * PAGE, 4 * PAGE), 16 * PAGE);
 	ASSERT_EQ(do_bind(self->data, p, 16 * PAGE, 4 * PAGE), 0);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(names(p, self->data, 4 * PAGE));
 	EXPECT_TRUE(names(p + 15 * PAGE, self->data, 19 * PAGE));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 T(bind_replaced_and_taken_back)
@@ -585,7 +549,7 @@ T(bind_replaced_and_taken_back)
 	ASSERT_EQ(do_bind(self->data, p + 4 * PAGE, 2 * PAGE, 100 * PAGE), 0);
 	ASSERT_EQ(do_unbind(p + 8 * PAGE, 4 * PAGE), 0);
 	EXPECT_EQ(query().out_nr_binds, 4);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(names(p + 3 * PAGE, self->data, 3 * PAGE));
 	EXPECT_TRUE(names(p + 4 * PAGE, self->data, 100 * PAGE));
@@ -593,7 +557,7 @@ T(bind_replaced_and_taken_back)
 	EXPECT_TRUE(names(p + 6 * PAGE, self->data, 6 * PAGE));
 	EXPECT_TRUE(names(p + 12 * PAGE, self->data, 12 * PAGE));
 	EXPECT_EQ(snapshot("frames"), 12);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 T(pool_is_named)
@@ -615,7 +579,7 @@ T(pool_is_named)
 	ASSERT_GT(do_pool(p, 14, 8, d), 0);
 	/* What is empty loses what was known of it. */
 	ASSERT_EQ(do_bind(self->data, p + 8 * PAGE, 4 * PAGE, 0), 0);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	for (i = 0; i < 4; i++) {
 		EXPECT_TRUE(names(p + i * PAGE, self->data, (8 + i) * PAGE));
@@ -626,7 +590,7 @@ T(pool_is_named)
 	EXPECT_EQ(snapshot("skipped_file"), 4);
 	EXPECT_EQ(snapshot("skipped_desc"), 4);
 	EXPECT_EQ(snapshot("skipped_hole"), 4 + 2);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 /* A pool may be described before it is there, and moves with its addresses. */
@@ -645,10 +609,10 @@ T(pool_by_address)
 	EXPECT_EQ(snapshot("skipped_absent"), 4);
 	ASSERT_EQ(mmap(p, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
 		       MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE | MAP_LOCKED, -1, 0), p);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(names(p + 3 * PAGE, self->data, 11 * PAGE));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 /* Pools of pages that are a file's: nobody else's hints are touched. */
@@ -675,21 +639,21 @@ T(classes)
 
 	ASSERT_EQ(do_bind(self->data, p, 4 * PAGE, 0), 0);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_HOT, p + PAGE, PAGE), 0);
-	fd = start(0);			/* the host does not know of hot ones */
+	fd = migration_start(0);			/* the host does not know of hot ones */
 	ASSERT_GE(fd, 0);
 	e = bare_entry(p + PAGE);
 	EXPECT_TRUE(names(p + PAGE, self->data, PAGE));
-	EXPECT_TRUE(complete(fd));
-	fd = start(HOT);
+	EXPECT_TRUE(migration_complete(fd));
+	fd = migration_start(HOT);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(bare_entry(p + PAGE), e | hot);
 	EXPECT_TRUE(names(p, self->data, 0));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_BACKED, p, 4 * PAGE), 0);
-	fd = start(HOT);
+	fd = migration_start(HOT);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(bare_entry(p + PAGE), e);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 static bool hot_and_wait(void *arg)
@@ -725,17 +689,17 @@ T(hot_is_forgotten)
 		_exit(!hot_and_wait(arg));
 	}
 	ASSERT_EQ(read(ready[0], &c, 1), 1);
-	fd = start(HOT);
+	fd = migration_start(HOT);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(bare_entry(p) & hot);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	ASSERT_EQ(write(go[1], "x", 1), 1);
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	EXPECT_EQ(status, 0);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(names(p, self->data, 0));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 /* ---- files that change ---------------------------------------------------- */
@@ -764,12 +728,12 @@ T(holes)
 	ASSERT_EQ(pwrite(fd, p, PAGE, 6 * PAGE), PAGE);
 	ASSERT_EQ(fsync(fd), 0);
 	ASSERT_EQ(do_bind(fd, p, 8 * PAGE, 0), 0);
-	c = start(0);
+	c = migration_start(0);
 	ASSERT_GE(c, 0);
 	EXPECT_EQ(snapshot("skipped_hole"), 7);
 	EXPECT_EQ(snapshot("frames"), 1);
 	EXPECT_TRUE(names(p + 6 * PAGE, fd, 6 * PAGE));
-	EXPECT_TRUE(complete(c));
+	EXPECT_TRUE(migration_complete(c));
 	unlink("/mnt/holes");
 }
 
@@ -833,10 +797,10 @@ T(fork_starts_anew)
 	EXPECT_EQ(hints_u64("nr_processes"), processes + 1);
 	EXPECT_EQ(in_child(has_nothing, p), 0);
 	EXPECT_EQ(query().out_nr_binds, 1);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(names(p, self->data, 0));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 static bool bind_some(void *arg)
@@ -1058,14 +1022,14 @@ T(volume)
 	a.segments_uptr = (uintptr_t)&seg;
 	ASSERT_EQ(call(SEGMENTS, &a), 0);
 	ASSERT_EQ(do_bind(fd, p, 8 * PAGE, 0), 0);
-	c = start(0);
+	c = migration_start(0);
 	ASSERT_GE(c, 0);
 	EXPECT_EQ(snapshot("frames"), 8);
 	EXPECT_TRUE(entry_is(p + 3 * PAGE, disk_id("vdd"), 256 + file_block(fd, 3 * PAGE)));
 	e = table_entry(frame_of(p + 3 * PAGE));
 	ASSERT_EQ(pread(vdd, disk, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE), PAGE);
 	EXPECT_EQ(memcmp(disk, p + 3 * PAGE, PAGE), 0);
-	EXPECT_TRUE(complete(c));
+	EXPECT_TRUE(migration_complete(c));
 	/* Without its map, nothing. */
 	a.nr = 0;
 	ASSERT_EQ(call(SEGMENTS, &a), 0);
@@ -1278,7 +1242,7 @@ T(moved_in_meanwhile)
 		memset(m.from, 0x5a, MOVE_PAGES * PAGE);
 		ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, onto, MOVE_ONTO * PAGE), 0);
 		ASSERT_EQ(pthread_create(&thread, NULL, move_in, &m), 0);
-		c = start(DISCARDABLE);
+		c = migration_start(DISCARDABLE);
 		pthread_join(thread, NULL);
 		ASSERT_NE(m.to, NULL);
 		ASSERT_GE(c, 0);
@@ -1291,7 +1255,7 @@ T(moved_in_meanwhile)
 				TH_LOG("round %d, delay %u us: page %d was moved in, entry %llx",
 				       i, m.delay_us, k, (unsigned long long)e);
 		}
-		ASSERT_TRUE(complete(c));
+		ASSERT_TRUE(migration_complete(c));
 	}
 	munmap(onto, MOVE_ONTO * PAGE);
 }
@@ -1333,31 +1297,31 @@ T(discard_needs_agreement)
 
 	memset(p, 1, 8 * PAGE);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 0);
 	EXPECT_FALSE(is_discardable(p));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 8);
 	EXPECT_TRUE(is_discardable(p));
 	EXPECT_TRUE(is_discardable(p + 7 * PAGE));
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	/* Over is over. */
 	EXPECT_EQ(bare_entry(p), 0);
 	EXPECT_EQ(bare_entry(p + 7 * PAGE), 0);
 
 	/* The same where the host hangs up. */
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_TRUE(is_discardable(p));
 	close(fd);
-	fd = start(0);
+	fd = migration_start(0);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(bare_entry(p), 0);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 static bool wait_for_pipe(void *arg)
@@ -1382,13 +1346,13 @@ T(discard_not_what_is_shared)
 		_exit(!wait_for_pipe(&pfd[0]));
 	}
 	p[2 * PAGE] = 2;	/* this one is the parent's alone again */
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 1);
 	EXPECT_TRUE(is_discardable(p + 2 * PAGE));
 	EXPECT_FALSE(is_discardable(p));
 	EXPECT_EQ(snapshot("skipped_memory"), 7);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	close(pfd[1]);
 	waitpid(child, NULL, 0);
 }
@@ -1408,7 +1372,7 @@ T(discard_taken_back)
 	q = mremap(p + 8 * PAGE, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
 		   anon(4));
 	ASSERT_NE(q, MAP_FAILED);
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_FALSE(is_discardable(p));
 	EXPECT_TRUE(is_discardable(p + PAGE));
@@ -1416,7 +1380,7 @@ T(discard_taken_back)
 	EXPECT_FALSE(is_discardable(q));
 	EXPECT_TRUE(is_discardable(p + 12 * PAGE));
 	EXPECT_EQ(snapshot("discardable"), 10);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 /* As one huge page where the kernel gives it, and after it was shared. */
@@ -1435,10 +1399,10 @@ T(discard_huge)
 	TH_LOG("frames %s", frame_of(p + PAGE) == frame_of(p) + 1 &&
 	       !(frame_of(p) & 511) ? "of a huge page" : "of small pages");
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, huge), 0);
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 512);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	ASSERT_EQ(pipe(pfd), 0);
 	child = fork();
 	if (!child) {
@@ -1464,7 +1428,7 @@ T(discard_fork_takes_back)
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, q, 8 * PAGE), 0);
 	ASSERT_EQ(pipe(pfd), 0);
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 16);
 	EXPECT_EQ(hints_u64("nr_taken_back"), before);
@@ -1483,7 +1447,7 @@ T(discard_fork_takes_back)
 	EXPECT_EQ(p[8 * PAGE - 1], 1);
 	close(pfd[1]);
 	waitpid(child, NULL, 0);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	/* Without a migration there is nothing to take back. */
 	EXPECT_EQ(in_child(has_nothing, p), 0);
 	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
@@ -1510,7 +1474,7 @@ T(discard_writeback_is_no_fork)
 	q = locked_pages(8);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, q, 8 * PAGE), 0);
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 16);
 	/* Something has gone from its place: a fork takes all back, of whatever. */
@@ -1522,7 +1486,7 @@ T(discard_writeback_is_no_fork)
 	EXPECT_EQ(hints_u64("nr_taken_back"), before);
 	EXPECT_EQ(in_child(has_nothing, p), 0);
 	EXPECT_EQ(hints_u64("nr_taken_back"), before + 16);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 	unlink("/mnt/written");
 }
 
@@ -1552,7 +1516,7 @@ T(discard_not_what_is_poisoned)
 
 	ASSERT_NE(signal(SIGBUS, poisoned), SIG_ERR);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 8 * PAGE), 0);
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 8);
 	frame = frame_of(p + 3 * PAGE);
@@ -1561,7 +1525,7 @@ T(discard_not_what_is_poisoned)
 	ASSERT_TRUE(is_poisoned(frame));	/* whatever that returned: we hold it */
 	EXPECT_EQ(in_child(has_nothing, p), 0);
 	EXPECT_EQ(hints_u64("nr_taken_back"), before + 7);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 #define FORK_PAGES	10240	/* some batches */
@@ -1594,7 +1558,7 @@ T(discard_fork_meanwhile)
 		memset(p, i, FORK_PAGES * PAGE);
 		before = hints_u64("nr_taken_back");
 		ASSERT_EQ(pthread_create(&thread, NULL, fork_later, &delay_us), 0);
-		fd = start(DISCARDABLE);
+		fd = migration_start(DISCARDABLE);
 		pthread_join(thread, &forked);
 		ASSERT_GE(fd, 0);
 		ASSERT_NE(forked, NULL);
@@ -1604,7 +1568,7 @@ T(discard_fork_meanwhile)
 		took_back += found;
 		for (k = 0; k < FORK_PAGES; k++)
 			ASSERT_EQ(p[k * PAGE], i);
-		ASSERT_TRUE(complete(fd));
+		ASSERT_TRUE(migration_complete(fd));
 	}
 	EXPECT_GT(took_back, 0);
 	TH_LOG("%d rounds, %llu pages", i - 1, (unsigned long long)took_back);
@@ -1676,7 +1640,7 @@ T(discard_keeps_frames)
 	for (i = 0; i < 64; i++)
 		frames[i] = frame_of(p + i * PAGE);
 	ASSERT_EQ(do_class(MEM_HINT_CLASS_DISCARDABLE, p, 64 * PAGE), 0);
-	fd = start(DISCARDABLE);
+	fd = migration_start(DISCARDABLE);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("discardable"), 64);
 	ASSERT_EQ(munmap(p, 64 * PAGE), 0);
@@ -1685,7 +1649,7 @@ T(discard_keeps_frames)
 	for (j = 0; j < 2048; j++)
 		for (i = 0; i < 64; i++)
 			ASSERT_NE(frame_of(q + j * PAGE), frames[i]);
-	EXPECT_TRUE(complete(fd));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 /* ---- events --------------------------------------------------------------- */
