@@ -15,7 +15,7 @@
 # diagnostics.  Whatever happens, the lab goes down when the script ends, also
 # by Ctrl-C and even by kill -9 (the lab watches its owner).
 
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/state.sh"
 
 # What a test is about stands at its head.
 case "$(realpath "$0") ${1:-}" in
@@ -31,7 +31,7 @@ if [ -z "${LAB_NAME:-}" ]; then
 	LAB_NAME=$(basename "$0" .sh | tr 'A-Z_.' 'a-z--' | tr -cd 'a-z0-9-')
 	LAB_NAME=t-${LAB_NAME:0:28}
 fi
-export LAB_NAME
+lab_names
 
 ktap_planned=0
 ktap_count=0
@@ -178,8 +178,8 @@ KERNEL_FAULT='BUG: [^s]|BUG: s[^o]|WARNING: CPU|WARNING: possible|Oops|general p
 lab_faults() {
 	local h
 	for h in a b; do
-		[ ! -s "$BUILD/lab-$LAB_NAME/$h.console" ] ||
-			grep -aE -m3 "$KERNEL_FAULT" "$BUILD/lab-$LAB_NAME/$h.console" | sed "s/^/host $h: /" || true
+		[ ! -s "$LAB_STATE/$h.console" ] ||
+			grep -aE -m3 "$KERNEL_FAULT" "$LAB_STATE/$h.console" | sed "s/^/host $h: /" || true
 	done
 }
 

@@ -159,7 +159,7 @@ check "it boots again" bash -c "$(printf '%q start b && %q exec b test -b /dev/l
 check "no fault of a kernel was seen" bash -c '[ -z "$0" ]' "$(lab_faults)"
 on b 'echo "<4>WARNING: CPU: 0 PID: 1 at a test" >/dev/kmsg'
 check "a fault of a kernel is seen" wait_for 10 eval '[[ $(lab_faults) == "host b: "*"WARNING: CPU: 0"* ]]'
-sed -i '/WARNING: CPU: 0 PID: 1 at a test/d' "$BUILD/lab-$LAB_NAME/b.console"
+sed -i '/WARNING: CPU: 0 PID: 1 at a test/d' "$LAB_STATE/b.console"
 
 lab_down
 check "a lab goes down with its owner" owner_gone
