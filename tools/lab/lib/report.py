@@ -127,8 +127,8 @@ def targets(by, res):
 
     def downtime(default, migdb):
         limit = 1.1 * default["downtime_ms"] + res["rtt_ms"]
-        add(f"downtime of {migdb['name']} at most default + one round trip + 10 % ({limit:.0f} ms): "
-            f"{migdb['downtime_ms']:.0f} ms", migdb["downtime_ms"] <= limit, [default, migdb], "downtime_ms")
+        add(f"downtime of {migdb['name']} at most default + one round trip + 10 % ({limit:.1f} ms): "
+            f"{migdb['downtime_ms']:.1f} ms", migdb["downtime_ms"] <= limit, [default, migdb], "downtime_ms")
 
     for what, used, free in (("storage", res["S_set"], res["unthrottled_fetch_bytes_per_s"]),
                              ("link", res["N_set"], res["unthrottled_stream_bytes_per_s"])):

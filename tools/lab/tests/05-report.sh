@@ -114,10 +114,10 @@ run
 check "too short a run: missed" said '^  MISSED +default-ro takes at least 40 s'
 record migdb-ro 12500 '.downtime_ms = 113'
 run
-check "downtime above the limit: missed" said '^  MISSED +downtime of migdb-ro .*\(112 ms\): 113 ms'
+check "downtime above the limit: missed" said '^  MISSED +downtime of migdb-ro .*\(112.0 ms\): 113.0 ms'
 record migdb-rw 20000 '.downtime_ms = 113'
 run
-check "of the read-write load, too" said '^  MISSED +downtime of migdb-rw .*\(112 ms\): 113 ms'
+check "of the read-write load, too" said '^  MISSED +downtime of migdb-rw .*\(112.0 ms\): 113.0 ms'
 all_right
 run
 check "rates of at most a third: met" said '^  met +link set to at most a third of what it does \(60 MB/s\): 10 MB/s'
