@@ -333,13 +333,16 @@ struct migdb_batch {
 	u32 nr_pages;
 	u64 last_gfn;
 	u64 last_where;
+	const struct migdb_region *region;	/* of the last run: a run is of one */
 };
 
-static void migdb_batch_add(struct migdb_batch *b, u64 gfn, u64 where, u64 tag)
+static void migdb_batch_add(struct migdb_batch *b, const struct migdb_region *r, u64 gfn,
+			    u64 where, u64 tag)
 {
 	struct migdb_wire_run *run;
 
-	if (b->nr_runs && gfn == b->last_gfn + 1 && where == b->last_where + 1) {
+	if (b->nr_runs && r == b->region && gfn == b->last_gfn + 1 &&
+	    where == b->last_where + 1) {
 		run = &b->runs[b->nr_runs - 1];
 		le32_add_cpu(&run->nr_pages, 1);
 	} else {
@@ -350,6 +353,7 @@ static void migdb_batch_add(struct migdb_batch *b, u64 gfn, u64 where, u64 tag)
 		run->reserved = 0;
 	}
 	b->tags[b->nr_pages++] = cpu_to_le64(tag);
+	b->region = r;
 	b->last_gfn = gfn;
 	b->last_where = where;
 }
@@ -383,7 +387,7 @@ static void migdb_hash_one(struct migdb_session *s, const struct migdb_cand *c,
 		migdb_source_drop(s, c->index, MIGDB_REASON_ZERO, true);
 		return;
 	}
-	migdb_batch_add(b, migdb_region_gfn(r, c->index), c->where,
+	migdb_batch_add(b, r, migdb_region_gfn(r, c->index), c->where,
 			migdb_tag_page(s->tag_alg, &s->key, src->page));
 	__set_bit(c->index, src->recorded);
 	src->nr_unconfirmed++;

@@ -686,4 +686,26 @@ TEST_F_TIMEOUT(stream, abort_in_a_frame, 120)
 	wire_free(&w);
 }
 
+/*
+ * Two regions that touch, and pages on both sides of the seam that are one run on the
+ * disk: to the destination a run that leaves its region is a corrupt stream.
+ */
+TEST_F(stream, runs_end_with_their_region)
+{
+	struct rig *r = &self->r;
+	u64 seam = (RIG_FIRST + 40) * MDB_PAGE, bytes = r->nr_pages * MDB_PAGE;
+
+	ASSERT_OK(rig_source_idle(r, &r->src));
+	ASSERT_OK(mdb_set_two_regions(&r->src, 0, seam, bytes, r->src_ram));
+	ASSERT_OK(mdb_start(&r->src, MIGDB_ROLE_SOURCE, r->uuid, "rig-source"));
+	ASSERT_OK(rig_dest_idle(r, &r->dst, r->disk));
+	ASSERT_OK(mdb_set_two_regions(&r->dst, 0, seam, bytes, r->dst_ram));
+	ASSERT_OK(mdb_start(&r->dst, MIGDB_ROLE_DEST, r->uuid, "rig-dest"));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(rig_settle(r, 20000));
+	ASSERT_EQ(r->candidates, stats_of(&r->dst).out_built);
+	FINISH();
+}
+
 TEST_HARNESS_MAIN

@@ -42,6 +42,8 @@ void mdb_close(struct mdb *m);
 int mdb_info(struct mdb *m, u64 nr_pages, struct migdb_get_info *info);
 int mdb_set_owner(struct mdb *m);
 int mdb_set_memory(struct mdb *m, u64 gpa, u64 bytes, void *hva);
+/* The same as two regions that touch, @first bytes in the first. */
+int mdb_set_two_regions(struct mdb *m, u64 gpa, u64 first, u64 bytes, void *hva);
 int mdb_set_disk(struct mdb *m, u32 disk, int fd, const char *serial);
 int mdb_set_guest_table(struct mdb *m, u64 root_gpa, u32 guest_disk, const char *serial);
 int mdb_bind_kvm(struct mdb *m, int vm_fd);

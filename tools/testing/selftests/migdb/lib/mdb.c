@@ -54,21 +54,26 @@ int mdb_set_owner(struct mdb *m)
 	return do_ioctl(m, VHOST_SET_OWNER, NULL);
 }
 
-int mdb_set_memory(struct mdb *m, u64 gpa, u64 bytes, void *hva)
+int mdb_set_two_regions(struct mdb *m, u64 gpa, u64 first, u64 bytes, void *hva)
 {
+	u64 addr = (u64)(uintptr_t)hva;
 	struct {
 		struct vhost_memory head;
-		struct vhost_memory_region region;
+		struct vhost_memory_region region[2];
 	} mem = {
-		.head.nregions = 1,
+		.head.nregions = first < bytes ? 2 : 1,
 		.region = {
-			.guest_phys_addr = gpa,
-			.memory_size = bytes,
-			.userspace_addr = (u64)(uintptr_t)hva,
+			{ gpa, first, addr },
+			{ gpa + first, bytes - first, addr + first },
 		},
 	};
 
 	return do_ioctl(m, VHOST_SET_MEM_TABLE, &mem);
+}
+
+int mdb_set_memory(struct mdb *m, u64 gpa, u64 bytes, void *hva)
+{
+	return mdb_set_two_regions(m, gpa, bytes, bytes, hva);
 }
 
 static void set_identity(u8 identity[MIGDB_IDENTITY_BYTES], const char *text)
