@@ -31,8 +31,9 @@
  *	fill_sem (read)					a page that is built
  *	session.lock					arguments of set-up, START's answer
  *	hash_lock					table and bitmap, at SNAPSHOT and HASH
- *	set_lock					the page that is hashed, the bitmap
- *							at SNAPSHOT
+ *	set_lock					the page that is hashed, if it has gone
+ *							again since it was brought in; the
+ *							bitmap at SNAPSHOT
  * and under no other.  mmap_lock is inside all of these: map.c, which is called with
  * it, takes none of ours.  What waits for hash_lock, set_lock or fill_sem on behalf
  * of the host ("enabled") does so in a work item, and its caller only for a while.

@@ -215,12 +215,15 @@ int migdb_source_dirty(struct migdb_session *s, struct migdb_dirty *arg)
 			ret = -EFAULT;
 			break;
 		}
+		cond_resched();
+		/* most of memory is clean, and the hasher is busy with set_lock */
+		if (bitmap_empty(buf, bits))
+			continue;
 		mutex_lock(&src->set_lock);
 		for_each_set_bit(bit, buf, bits)
 			dropped += migdb_source_drop(s, arg->first + done + bit,
 						     MIGDB_REASON_DIRTY, false);
 		mutex_unlock(&src->set_lock);
-		cond_resched();
 	}
 	free_page((unsigned long)buf);
 	arg->out_dropped = dropped;

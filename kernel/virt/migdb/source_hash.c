@@ -16,6 +16,7 @@
 #include <linux/bitmap.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -359,33 +360,61 @@ static void migdb_batch_add(struct migdb_batch *b, const struct migdb_region *r,
 }
 
 /*
+ * Bring the memory of the next @n candidates in, before set_lock: with it held a log
+ * that is handed in, by a VMM that holds locks of its own, would wait for swap.
+ */
+static void migdb_fault_in(struct migdb_session *s, u32 n)
+{
+	const struct migdb_cand *c = &s->src->cand[s->src->next_cand];
+	const struct migdb_region *r;
+	char __user *uptr;
+
+	for (; n--; c++) {
+		/* unlocked: only a hint */
+		if (!test_bit(c->index, s->src->set))
+			continue;
+		r = migdb_region_of_index(&s->regions, c->index);
+		uptr = u64_to_user_ptr(migdb_region_hva(r, c->index));
+		fault_in_readable(uptr, MIGDB_PAGE_BYTES);
+		if (fatal_signal_pending(current))
+			return;
+	}
+}
+
+/*
  * One candidate, under set_lock.  The order is the point: armed, then read and
  * hashed, then recorded; a write after the arming is in a log that the VMM hands
- * in later, and drops the page then.
+ * in later, and drops the page then.  False: its memory has gone again, bring it in;
+ * the @first of a batch is waited for here instead, or there might be no end.
  */
-static void migdb_hash_one(struct migdb_session *s, const struct migdb_cand *c,
-			   struct migdb_batch *b)
+static bool migdb_hash_one(struct migdb_session *s, const struct migdb_cand *c,
+			   struct migdb_batch *b, bool first)
 {
+	void __user *uptr;
 	const struct migdb_region *r = migdb_region_of_index(&s->regions, c->index);
 	struct migdb_source *src = s->src;
 
 	lockdep_assert_held(&src->set_lock);
 	if (src->frozen)
-		return;
+		return true;
 	if (!test_bit(c->index, src->set) || test_bit(c->index, src->recorded))
-		return;
+		return true;
 	if (!test_bit(c->index, src->armed)) {
 		migdb_source_drop(s, c->index, MIGDB_REASON_UNARMED, true);
-		return;
+		return true;
 	}
-	if (copy_from_user(src->page, u64_to_user_ptr(migdb_region_hva(r, c->index)),
-			   MIGDB_PAGE_BYTES)) {
-		migdb_source_drop(s, c->index, MIGDB_REASON_FAULT, true);
-		return;
+	uptr = u64_to_user_ptr(migdb_region_hva(r, c->index));
+	if (copy_from_user_nofault(src->page, uptr, MIGDB_PAGE_BYTES)) {
+		if (!first)
+			return false;
+		if (copy_from_user(src->page, uptr, MIGDB_PAGE_BYTES)) {
+			migdb_source_drop(s, c->index, MIGDB_REASON_FAULT, true);
+			return true;
+		}
 	}
 	if (!memchr_inv(src->page, 0, MIGDB_PAGE_BYTES)) {
 		migdb_source_drop(s, c->index, MIGDB_REASON_ZERO, true);
-		return;
+		return true;
 	}
 	migdb_batch_add(b, r, migdb_region_gfn(r, c->index), c->where,
 			migdb_tag_page(s->tag_alg, &s->key, src->page));
@@ -393,6 +422,7 @@ static void migdb_hash_one(struct migdb_session *s, const struct migdb_cand *c,
 	src->nr_unconfirmed++;
 	atomic64_inc(&s->n.recorded);
 	atomic64_inc(&s->n.hashed);
+	return true;
 }
 
 /* Hash at most @max candidates into one frame.  Number looked at, or -ENOMEM. */
@@ -411,9 +441,12 @@ static int migdb_hash_batch(struct migdb_session *s, struct migdb_batch *b, u32 
 	b->nr_pages = 0;
 
 	migdb_span_begin(&s->n.recording);
+	migdb_fault_in(s, n);
 	mutex_lock(&src->set_lock);
 	for (i = 0; i < n; i++)
-		migdb_hash_one(s, &src->cand[src->next_cand + i], b);
+		if (!migdb_hash_one(s, &src->cand[src->next_cand + i], b, !i))
+			break;
+	n = i;
 	if (b->nr_pages) {
 		/* into the stream before set_lock is let go: no revoke overtakes it */
 		rec = (struct migdb_wire_records *)f->data;

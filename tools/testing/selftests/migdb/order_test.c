@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What must wait for the kernel's copy of a page, and what must win against it.
- * The copy is held in a page fault of the destination's memory, so that each
- * order is there every time, not once in a thousand runs.
+ * What must wait for the kernel's copy of a page, what must win against it, and what
+ * must not wait for its hash.  The copy is held in a page fault of the destination's
+ * memory, the hash in one of the source's, so that each order is there every time, not
+ * once in a thousand runs.
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -32,38 +33,62 @@ static size_t last_frame(const struct wire *w)
 	return at;
 }
 
+static int userfaultfd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Takes a page away: who touches it is held until release(). */
+static int hold(int uffd, void *page)
+{
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)page, MDB_PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	return madvise(page, MDB_PAGE, MADV_REMOVE) || ioctl(uffd, UFFDIO_REGISTER, &reg) ?
+	       -errno : 0;
+}
+
+/* Somebody is. */
+static bool held(int uffd)
+{
+	struct pollfd p = { .fd = uffd, .events = POLLIN };
+
+	return poll(&p, 1, 20000) == 1;
+}
+
 /*
  * Records at the destination, the copy of HELD begun and held, the last page due.
  * Reads end in any order, so the last page's comes when the worker is held.
  */
 FIXTURE_SETUP(order)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct rig *r = &self->r;
-	struct pollfd p;
 	size_t at;
 
 	REQUIRE_DEVICE();
-	self->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	self->uffd = userfaultfd();
 	if (self->uffd < 0)
 		SKIP(return, "no userfaultfd");
-	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_API, &api));
 	ASSERT_OK(rig_init(r, PAGES));
 	ASSERT_OK(rig_source(r));
 	ASSERT_OK(rig_dest(r, r->disk));
 	ASSERT_OK(rig_snapshot(r));
 	ASSERT_EQ(SET, r->candidates);
 	ASSERT_OK(rig_hash(r, &self->w));
-	ASSERT_EQ(0, madvise(r->dst_ram + HELD * MDB_PAGE, MDB_PAGE, MADV_REMOVE));
-	reg.range.start = (uintptr_t)r->dst_ram + HELD * MDB_PAGE;
-	reg.range.len = MDB_PAGE;
-	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_REGISTER, &reg));
+	ASSERT_OK(hold(self->uffd, r->dst_ram + HELD * MDB_PAGE));
 	at = last_frame(&self->w);
 	ASSERT_LT(0, at);
 	ASSERT_EQ(at, write(r->dst.rx, self->w.data, at));
-	p = (struct pollfd){ .fd = self->uffd, .events = POLLIN };
-	ASSERT_EQ(1, poll(&p, 1, 20000)) TH_LOG("page %d is not being written", HELD);
+	ASSERT_TRUE(held(self->uffd)) TH_LOG("page %d is not being written", HELD);
 	self->w.bytes -= at;
 	memmove(self->w.data, self->w.data + at, self->w.bytes);
 	ASSERT_OK(wire_push(&self->w, &r->dst));
@@ -80,11 +105,11 @@ FIXTURE_TEARDOWN(order)
 		rig_exit(&self->r);
 }
 
-/* The held copy goes on. */
-static int release(struct rig *r, int uffd)
+/* Who is held goes on, with a page of zeros. */
+static int release(void *ram, int uffd)
 {
 	struct uffdio_zeropage zero = {
-		.range = { (uintptr_t)r->dst_ram + HELD * MDB_PAGE, MDB_PAGE },
+		.range = { (uintptr_t)ram + HELD * MDB_PAGE, MDB_PAGE },
 	};
 
 	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
@@ -143,7 +168,7 @@ static void waits_for_the_copy(struct __test_metadata *_metadata, struct call *c
 	ASSERT_EQ(0, pthread_create(&c->thread, NULL, call_thread, c));
 	usleep(A_WHILE);
 	ASSERT_FALSE(call_returned(c));
-	ASSERT_OK(release(c->r, uffd));
+	ASSERT_OK(release(c->r->dst_ram, uffd));
 	ASSERT_EQ(0, pthread_join(c->thread, NULL));
 	ASSERT_OK(c->rc);
 }
@@ -220,7 +245,7 @@ TEST_F_TIMEOUT(order, stream_before_the_copy, 60)
 		mdb_claim_byte(&r->dst, page);
 		memset(r->dst_ram + page * MDB_PAGE, 0x77, MDB_PAGE);
 	}
-	ASSERT_OK(release(r, self->uffd));
+	ASSERT_OK(release(r->dst_ram, self->uffd));
 	ASSERT_TRUE(built(r, HELD + 1 - RIG_FIRST));
 	ASSERT_OK(mdb_drain(&r->dst, 1000000000, &(struct migdb_drain){}));
 	for (page = HELD + 1; page < PAGES; page++) {
@@ -238,13 +263,93 @@ TEST_F_TIMEOUT(order, stream_during_the_copy, 60)
 	u8 *claims = r->dst.map;
 
 	__atomic_store_n(&claims[HELD], MIGDB_CLAIM_SENT, __ATOMIC_RELEASE);
-	ASSERT_OK(release(r, self->uffd));
+	ASSERT_OK(release(r->dst_ram, self->uffd));
 	ASSERT_TRUE(built(r, SET - 1));
 	ASSERT_OK(mdb_drain(&r->dst, 1000000000, &(struct migdb_drain){}));
 	ASSERT_EQ(SET - 1, stats_of(&r->dst).out_built);
 	ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, HELD));
 	ASSERT_OK(rig_pump(r));
 	ASSERT_EQ(1, stats_of(&r->src).out_unconfirmed);
+}
+
+/* The source's memory is away: to swap, say. */
+FIXTURE(hash) {
+	struct rig r;
+	int uffd;
+};
+
+FIXTURE_SETUP(hash)
+{
+	struct rig *r = &self->r;
+
+	REQUIRE_DEVICE();
+	self->uffd = userfaultfd();
+	if (self->uffd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_OK(rig_init(r, PAGES));
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(hold(self->uffd, r->src_ram + HELD * MDB_PAGE));
+}
+
+FIXTURE_TEARDOWN(hash)
+{
+	if (self->uffd >= 0)
+		close(self->uffd);
+	if (self->r.nr_pages)
+		rig_exit(&self->r);
+}
+
+static int hash_all(struct call *c)
+{
+	return rig_hash(c->r, NULL);
+}
+
+static int dirty_another(struct call *c)
+{
+	return rig_dirty(c->r, PAGES - 1);
+}
+
+static int invalidate_another(struct call *c)
+{
+	return mdb_invalidate(&c->r->src, PAGES - 2, 1);
+}
+
+/*
+ * A VMM hands its logs in, and tells of discards, with locks held that its vCPUs
+ * want: it must not wait for a page that is brought in to be hashed.
+ */
+TEST_F_TIMEOUT(hash, holds_up_no_log, 60)
+{
+	struct rig *r = &self->r;
+	struct call hash = { .r = r, .fn = hash_all };
+	struct call other[2] = {
+		{ .r = r, .fn = dirty_another }, { .r = r, .fn = invalidate_another },
+	};
+	u64 end = clock_ms() + 20000;
+	int i;
+
+	ASSERT_EQ(0, pthread_create(&hash.thread, NULL, call_thread, &hash));
+	ASSERT_TRUE(held(self->uffd)) TH_LOG("page %d is not being hashed", HELD);
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&other[i].thread, NULL, call_thread, &other[i]));
+	while (!(call_returned(&other[0]) && call_returned(&other[1])) && clock_ms() < end)
+		usleep(2000);
+	EXPECT_TRUE(call_returned(&other[0])) TH_LOG("MIGDB_DIRTY waits");
+	EXPECT_TRUE(call_returned(&other[1])) TH_LOG("MIGDB_INVALIDATE waits");
+	EXPECT_FALSE(call_returned(&hash));
+	ASSERT_OK(release(r->src_ram, self->uffd));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, pthread_join(other[i].thread, NULL));
+		ASSERT_OK(other[i].rc);
+	}
+	ASSERT_EQ(0, pthread_join(hash.thread, NULL));
+	ASSERT_OK(hash.rc);
+	rig_deliver(r, PAGES - 1);
+	ASSERT_OK(rig_settle(r, 20000));
+	ASSERT_EQ(SET - 3, stats_of(&r->dst).out_built);
+	FINISH();
 }
 
 TEST_HARNESS_MAIN
