@@ -16,7 +16,8 @@
  * An entry names a slot by its number; what memory is in that slot is looked up when
  * the entry is consumed.  If slots were changed in between, the number may be other
  * memory's: entries are believed only while the generation of the slots is the one
- * at which the rings were last seen empty (or at which the pages were armed).
+ * at which the rings were last seen empty (or at which the pages were armed).  New
+ * slots must log, as those did that the pages were armed for.
  *
  * Pairing: our acquire of entry->flags pairs with the write barrier in
  * kvm_dirty_ring_push(); our release of RESET pairs with the acquire in
@@ -128,42 +129,82 @@ void migdb_kvm_take_ring(struct migdb_kvm *k)
 		k->next[vcpu->vcpu_idx] = READ_ONCE(vcpu->dirty_ring.reset_index);
 }
 
-static void migdb_kvm_generations(struct migdb_kvm *k, u64 *gen)
+/*
+ * Under kvm->srcu.  False while slots are being exchanged: a vCPU may still push
+ * entries of the old ones.
+ */
+static bool migdb_kvm_generations(struct migdb_kvm *k, u64 *gen)
 {
+	bool stable = true;
 	int as_id;
 
-	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm); as_id++)
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm); as_id++) {
 		gen[as_id] = READ_ONCE(__kvm_memslots(k->kvm, as_id)->generation);
+		if (gen[as_id] & KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS)
+			stable = false;
+	}
+	return stable;
 }
 
-int migdb_kvm_check_slots(struct migdb_kvm *k)
+/* Does every slot that a vCPU can write to log what it writes?  Under kvm->srcu. */
+static bool migdb_kvm_slots_log(struct migdb_kvm *k)
 {
-	u64 gen[KVM_MAX_NR_ADDRESS_SPACES] = {};
 	struct kvm_memory_slot *slot;
 	struct kvm_memslots *slots;
-	int bkt, idx, as_id, ret = 0;
+	int bkt, as_id;
 
-	idx = srcu_read_lock(&k->kvm->srcu);
-	migdb_kvm_generations(k, gen);
-	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm) && !ret; as_id++) {
+	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(k->kvm); as_id++) {
 		slots = __kvm_memslots(k->kvm, as_id);
 		kvm_for_each_memslot(slot, bkt, slots) {
 			/* a read-only slot has no writers; KVM's own have no owner address */
 			if (slot->id >= KVM_USER_MEM_SLOTS || (slot->flags & KVM_MEM_READONLY))
 				continue;
 			if (!(slot->flags & KVM_MEM_LOG_DIRTY_PAGES) ||
-			    kvm_slot_can_be_private(slot)) {
-				ret = -EOPNOTSUPP;
-				break;
-			}
+			    kvm_slot_can_be_private(slot))
+				return false;
 		}
 	}
+	return true;
+}
+
+int migdb_kvm_check_slots(struct migdb_kvm *k)
+{
+	u64 gen[KVM_MAX_NR_ADDRESS_SPACES] = {};
+	int idx, ret;
+
+	idx = srcu_read_lock(&k->kvm->srcu);
+	ret = !migdb_kvm_generations(k, gen) ? -EBUSY :
+	      migdb_kvm_slots_log(k) ? 0 : -EOPNOTSUPP;
 	srcu_read_unlock(&k->kvm->srcu, idx);
 	/* turning the logs on was the last change before this */
 	if (!ret && !k->gen_known) {
 		memcpy(k->gen, gen, sizeof(k->gen));
 		k->gen_known = true;
 	}
+	return ret;
+}
+
+/*
+ * The rings were empty while @gen was that of the slots: what comes from here on is
+ * of these slots.  0, or -EIO if they do not log.
+ */
+static int migdb_kvm_adopt(struct migdb_kvm *k, const u64 *gen)
+{
+	u64 now[KVM_MAX_NR_ADDRESS_SPACES] = {};
+	int idx, ret = 0;
+
+	if (!memcmp(k->gen, gen, sizeof(k->gen)))
+		return 0;
+	idx = srcu_read_lock(&k->kvm->srcu);
+	migdb_kvm_generations(k, now);
+	/* changed again: the next harvest sees it */
+	if (!memcmp(now, gen, sizeof(now))) {
+		if (migdb_kvm_slots_log(k))
+			memcpy(k->gen, gen, sizeof(k->gen));
+		else
+			ret = -EIO;
+	}
+	srcu_read_unlock(&k->kvm->srcu, idx);
 	return ret;
 }
 
@@ -238,15 +279,16 @@ int migdb_kvm_harvest(struct migdb_kvm *k, struct migdb_kvm_pass *pass, unsigned
 	u64 gen[KVM_MAX_NR_ADDRESS_SPACES] = {};
 	struct kvm_vcpu *vcpu;
 	int idx, ret = 0;
+	bool stable;
 	long nr_reset;
 
 	*n = 0;
 	idx = srcu_read_lock(&k->kvm->srcu);
-	migdb_kvm_generations(k, gen);
+	stable = migdb_kvm_generations(k, gen);
 	/*
 	 * Generation, then rings: a change after this is noticed next time.  KVM
-	 * changes it once more when nobody uses the old slots any more, after it has
-	 * waited for them (synchronize_srcu): what they pushed is seen.
+	 * ends the exchange of slots when nobody uses the old ones any more, after it
+	 * has waited for them (synchronize_srcu): what they pushed is seen.
 	 */
 	smp_rmb();
 	for (;;) {
@@ -270,9 +312,8 @@ int migdb_kvm_harvest(struct migdb_kvm *k, struct migdb_kvm_pass *pass, unsigned
 		nr_reset = vfs_ioctl(k->file, KVM_RESET_DIRTY_RINGS, 0);
 		if (!ret && nr_reset != *n)
 			ret = -ESTALE;
-	} else if (!ret && first && k->gen_known) {
-		/* all rings are empty: what comes from here on is of these slots */
-		memcpy(k->gen, gen, sizeof(k->gen));
+	} else if (!ret && first && k->gen_known && stable) {
+		ret = migdb_kvm_adopt(k, gen);
 	}
 	return ret;
 }

@@ -585,10 +585,10 @@ TEST_F_TIMEOUT(dirty, uncovered_memory, 60)
 }
 
 /* The only slot, taken out and put back: the same number, maybe other memory. */
-static int change_slot(struct guest *g)
+static int change_slot(struct guest *g, u32 flags)
 {
 	struct kvm_userspace_memory_region slot = {
-		.flags = KVM_MEM_LOG_DIRTY_PAGES, .userspace_addr = (u64)(uintptr_t)g->vm.ram,
+		.flags = flags, .userspace_addr = (u64)(uintptr_t)g->vm.ram,
 	};
 
 	if (ioctl(g->vm.fd, KVM_SET_USER_MEMORY_REGION, &slot))
@@ -609,7 +609,7 @@ TEST_F_TIMEOUT(dirty, changed_slots, 60)
 	ASSERT_OK(guest_rounds(g, 5));
 	vm_pause(&g->vm);
 	ASSERT_OK(mdb_harvest(&g->r.src, NULL, NULL));
-	ASSERT_OK(change_slot(g));
+	ASSERT_OK(change_slot(g, KVM_MEM_LOG_DIRTY_PAGES));
 	ASSERT_OK(mdb_harvest(&g->r.src, &harvested, NULL));
 	ASSERT_EQ(0, harvested);
 	vm_resume(&g->vm);
@@ -617,7 +617,7 @@ TEST_F_TIMEOUT(dirty, changed_slots, 60)
 
 	usleep(50000);
 	vm_pause(&g->vm);
-	ASSERT_OK(change_slot(g));
+	ASSERT_OK(change_slot(g, KVM_MEM_LOG_DIRTY_PAGES));
 	ASSERT_EQ(-ECANCELED, mdb_harvest(&g->r.src, NULL, NULL));
 	ASSERT_EQ(MIGDB_REASON_UNCOVERED, stats_of(&g->r.src).out_reason);
 	ASSERT_OK(mdb_abort(&g->r.dst, 0));
@@ -625,6 +625,22 @@ TEST_F_TIMEOUT(dirty, changed_slots, 60)
 	guest_copy(g, ~0ULL);
 	ASSERT_OK(mdb_complete(&g->r.dst, NULL));
 	ASSERT_OK(rig_compare(&g->r, &bad));
+}
+
+/* As above, but what vCPUs write from then on is in no log: nothing is sealed on that. */
+TEST_F_TIMEOUT(dirty, changed_slots_must_log, 60)
+{
+	struct guest *g = &self->g;
+
+	ASSERT_OK(guest_init(g, 1, 4096, 21));
+	vm_resume(&g->vm);
+	ASSERT_OK(guest_track(g));
+	ASSERT_OK(guest_rounds(g, 5));
+	vm_pause(&g->vm);
+	ASSERT_OK(mdb_harvest(&g->r.src, NULL, NULL));
+	ASSERT_OK(change_slot(g, 0));
+	ASSERT_EQ(-ECANCELED, mdb_seal(&g->r.src, NULL, NULL));
+	ASSERT_EQ(MIGDB_REASON_UNCOVERED, stats_of(&g->r.src).out_reason);
 }
 
 TEST_F(dirty, second_session_on_one_vm)
