@@ -284,10 +284,11 @@ int migdb_dest_drain(struct migdb_session *s, struct migdb_drain *arg)
  * nobody knows what else was revoked: then only the stream's pages count.  (After
  * an abort the source sends all that it ever left out.)
  */
-int migdb_dest_complete(struct migdb_session *s, u64 *missing)
+static int migdb_dest_missing(struct migdb_session *s, u64 *missing)
 {
 	u64 n = s->regions.nr_pages, i, end, gone = 0;
 	struct migdb_dest *d = s->dst;
+	const u8 *p;
 	bool whole;
 
 	whole = READ_ONCE(d->finish_seen) || migdb_state(s) == MIGDB_STATE_ABORTED;
@@ -297,6 +298,11 @@ int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 		end = min_t(u64, n, i + 8 * PAGE_SIZE);
 		mutex_lock(&d->lock);
 		for (; i < end; i++) {
+			/* the VM stands still meanwhile: what has no record is passed over */
+			p = memchr_inv(d->page + i, MIGDB_PAGE_NONE, end - i);
+			if (!p)
+				break;
+			i = p - d->page;
 			switch (migdb_page_state(d, i)) {
 			case MIGDB_PAGE_DONE:
 				if (whole)
@@ -319,8 +325,19 @@ int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 	}
 	up_write(&d->fill_sem);
 	*missing = gone;
-	if (gone)
-		return -EUCLEAN;
-	return migdb_state(s) == MIGDB_STATE_ABORTED ? 0 :
-	       migdb_session_transit(s, MIGDB_EV_COMPLETE);
+	return gone ? -EUCLEAN : 0;
+}
+
+int migdb_dest_complete(struct migdb_session *s, u64 *missing)
+{
+	int ret;
+
+	/* rx_lock: a record that is being taken in is counted, none comes after */
+	if (mutex_lock_killable(&s->rx_lock))
+		return -EINTR;
+	ret = migdb_dest_missing(s, missing);
+	if (!ret && migdb_state(s) != MIGDB_STATE_ABORTED)
+		ret = migdb_session_transit(s, MIGDB_EV_COMPLETE);
+	mutex_unlock(&s->rx_lock);
+	return ret;
 }

@@ -440,12 +440,16 @@ int migdb_source_seal(struct migdb_session *s, struct migdb_seal *arg)
 int migdb_source_complete(struct migdb_session *s)
 {
 	struct migdb_source *src = s->src;
-	bool busy;
+	int ret;
 
+	/* rx_lock: nothing comes back between the look and the end */
+	if (mutex_lock_killable(&s->rx_lock))
+		return -EINTR;
 	mutex_lock(&src->set_lock);
-	busy = src->send.nr_set || src->nr_unconfirmed;
+	ret = src->send.nr_set || src->nr_unconfirmed ? -EBUSY : 0;
 	mutex_unlock(&src->set_lock);
-	if (busy)
-		return -EBUSY;
-	return migdb_session_transit(s, MIGDB_EV_COMPLETE);
+	if (!ret)
+		ret = migdb_session_transit(s, MIGDB_EV_COMPLETE);
+	mutex_unlock(&s->rx_lock);
+	return ret;
 }
