@@ -281,7 +281,10 @@ int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued)
 		if (ret != -ECANCELED)
 			*harvested += n;
 		cond_resched();
-	} while (!ret && n == MIGDB_HARVEST_BATCH && !fatal_signal_pending(current));
+		/* not a success: who seals relies on empty rings */
+		if (!ret && n == MIGDB_HARVEST_BATCH && fatal_signal_pending(current))
+			ret = -EINTR;
+	} while (!ret && n == MIGDB_HARVEST_BATCH);
 
 	atomic64_add(*harvested, &s->n.harvested);
 	trace_migdb_harvest(s->label, *harvested, ctx.queued, ret);
@@ -289,7 +292,7 @@ int migdb_source_harvest(struct migdb_session *s, u64 *harvested, u64 *queued)
 	if (ret == -ESTALE)
 		migdb_session_abort(s, MIGDB_REASON_FOREIGN_REAPER);
 	if (ret == -EIO) {
-		/* some page is dirty and not ours: its entry stays, give up the set */
+		/* some page is or may be dirty, and nobody can say which: give up the set */
 		migdb_session_abort(s, MIGDB_REASON_UNCOVERED);
 		ret = -ECANCELED;
 	}
