@@ -6,6 +6,7 @@
  * Frames come in one at a time, under session.rx_lock.
  */
 #include <linux/bitmap.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -155,7 +156,10 @@ static u32 migdb_dest_where(struct migdb_session *s, u64 where, u64 *mine, u64 *
 	u64 block = migdb_where_block(where);
 	struct migdb_dest *d = s->dst;
 
-	if (disk >= MIGDB_MAX_DISKS || !d->disk[disk])
+	if (disk >= MIGDB_MAX_DISKS)
+		return MIGDB_REASON_NO_DISK;
+	disk = array_index_nospec(disk, MIGDB_MAX_DISKS);
+	if (!d->disk[disk])
 		return MIGDB_REASON_NO_DISK;
 	id = d->disk[disk] - 1;
 	if (block >= s->disk[id].nr_blocks)
@@ -173,7 +177,7 @@ static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wir
 				 const __le64 *tags, u32 *tag, struct migdb_chunk *c)
 {
 	u64 gfn = le64_to_cpu(run->gfn), index, where = 0, on_disk;
-	u32 nr = le32_to_cpu(run->nr_pages), i, reason, todo = 0;
+	u32 nr = le32_to_cpu(run->nr_pages), i, reason, state, todo = 0;
 	struct migdb_dest *d = s->dst;
 	DECLARE_BITMAP(twice, MIGDB_IO_MAX_PAGES) = {};
 	const struct migdb_region *r;
@@ -194,7 +198,8 @@ static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wir
 	if (d->given_up)
 		reason = d->given_up;
 	for (i = 0; i < nr; i++) {
-		if (migdb_page_state(d, index + i) != MIGDB_PAGE_NONE)
+		state = migdb_page_state(d, index + i);
+		if (state == MIGDB_PAGE_TODO || state == MIGDB_PAGE_DONE)
 			__set_bit(i, twice);
 		todo += migdb_dest_record_page(s, index + i, !reason && i >= on_disk ?
 					       MIGDB_REASON_NO_DISK : reason);

@@ -16,6 +16,7 @@
 #include <linux/bitmap.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
@@ -73,7 +74,10 @@ static bool migdb_entry_where(struct migdb_session *s, u64 gfn, u32 disk, u64 bl
 	const struct migdb_region *r = migdb_region_of_gfn(&s->regions, gfn);
 	unsigned int d;
 
-	if (!r || disk >= MIGDB_MAX_DISKS || !s->guest_disk[disk])
+	if (!r || disk >= MIGDB_MAX_DISKS)
+		return false;
+	disk = array_index_nospec(disk, MIGDB_MAX_DISKS);
+	if (!s->guest_disk[disk])
 		return false;
 	d = s->guest_disk[disk] - 1;
 	if (block >= s->disk[d].nr_blocks)
