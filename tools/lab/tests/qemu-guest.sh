@@ -69,7 +69,7 @@ moves() {
 	[ -z "${3:-}" ] || MIXED_ENV=(LD_PRELOAD=/opt/migdb/nomem.so "MIGDB_NOMEM=$3")
 	vm "$there" migdb "${args[@]}" -S -incoming defer || return 1
 	qmp migrate "$(addr "$here")" "$(addr "$there")" "tcp:10.78.0.1$([ "$there" = a ] && echo 1 || echo 2):4550" \
-		--cap return-path=on --timeout 300 "${params[@]}" >"$mixed_json" || {
+		--timeout 300 "${params[@]}" >"$mixed_json" || {
 		cat "$mixed_json"
 		return 1
 	}
