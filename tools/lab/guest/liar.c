@@ -3,7 +3,8 @@
  * The only program of a guest that talks to its host as mem_hints does, but is
  * not to be trusted: each connection to the channel gets the next of its lies,
  * and when there are none left, the truth.  "liar=frees" on the command line: the
- * truth, but then it frees that memory for the balloon to take.
+ * truth, but then it frees that memory for the balloon to take.  "liar=discards":
+ * it keeps that memory, but discards what it was read from.
  *
  * The truth is that some of its memory holds what the begin of its disk holds.
  */
@@ -16,12 +17,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/fs.h>
 #include <linux/mem_hints.h>
 #include <linux/vm_sockets.h>
 
@@ -30,6 +33,9 @@
 #define SLOTS 512UL
 #define DISK "/dev/vda"
 #define SERIAL "mixed"
+/* What "discards" gives up at a time, and the block by which the host says when. */
+#define PART_PAGES (POOL_PAGES / 4)
+#define WORD_BLOCK POOL_PAGES
 
 static uint8_t *pool;
 static uint64_t *root_page, *top_page, *leaves[SLOTS];
@@ -262,6 +268,59 @@ static void frees(int fd)
 	printf("liar: freed\n");
 }
 
+static int open_disk(int flags)
+{
+	int fd = -1, i;
+
+	for (i = 0; fd < 0 && i < 200; i++, usleep(50000))
+		fd = open(DISK, flags | O_DIRECT);
+	if (fd < 0)
+		die(DISK);
+	return fd;
+}
+
+/* Half of a part is discarded, the other half overwritten with zeros. */
+static void discard(int disk, int part)
+{
+	uint64_t half = PART_PAGES / 2 * PAGE, range[2] = { 2 * part * half, half };
+
+	if (ioctl(disk, BLKDISCARD, range))
+		die("discard");
+	range[0] += half;
+	if (ioctl(disk, BLKZEROOUT, range))
+		die("write zeroes");
+	printf("liar: discarded %d\n", part);
+}
+
+static void wait_for_word(int disk, uint8_t word)
+{
+	static uint8_t *block;
+
+	if (!block)
+		block = pages(1);
+	while (block[0] != word) {
+		usleep(50000);
+		if (pread(disk, block, PAGE, WORD_BLOCK * PAGE) != PAGE)
+			die("word");
+	}
+}
+
+/*
+ * Nothing is written to these pages, and no log tells that their blocks change:
+ * those of part 1 before anybody asks, of 2 and 0 when the host says so.
+ */
+static void discards(int fd)
+{
+	int disk = open_disk(O_RDWR);
+
+	truth(fd);
+	wait_for_word(disk, '2');
+	discard(disk, 2);
+	wait_for_word(disk, '0');
+	discard(disk, 0);
+	close(disk);
+}
+
 static void (*const lies[])(int fd) = {
 	garbage, oversized, half, silence, hangs_up, out_of_order, too_many, no_table_there,
 	false_hints, talks_on, truth,
@@ -285,11 +344,9 @@ static void load_modules(void)
 
 static void read_disk(void)
 {
-	int fd = -1, i;
+	int fd = open_disk(O_RDONLY);
 
-	for (i = 0; fd < 0 && i < 200; i++, usleep(50000))
-		fd = open(DISK, O_RDONLY | O_DIRECT);
-	if (fd < 0 || pread(fd, pool, POOL_PAGES * PAGE, 0) != POOL_PAGES * PAGE)
+	if (pread(fd, pool, POOL_PAGES * PAGE, 0) != POOL_PAGES * PAGE)
 		die(DISK);
 	close(fd);
 }
@@ -302,7 +359,8 @@ int main(void)
 		.svm_cid = VMADDR_CID_ANY,
 	};
 	size_t lie = 0, last = sizeof(lies) / sizeof(lies[0]) - 1;
-	const char *only = getenv("liar");
+	const char *word = getenv("liar");
+	void (*only)(int fd) = NULL;
 	int listener, fd;
 
 	mount("none", "/dev", "devtmpfs", 0, NULL);
@@ -313,6 +371,12 @@ int main(void)
 	root_page = pages(1);
 	top_page = pages(1);
 	read_disk();
+	if (word && !strcmp(word, "frees")) {
+		only = frees;
+	} else if (word) {
+		only = discards;
+		discard(open_disk(O_RDWR), 1);
+	}
 
 	listener = socket(AF_VSOCK, SOCK_STREAM, 0);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&addr, sizeof(addr)) ||
@@ -325,7 +389,7 @@ int main(void)
 			continue;
 		printf("liar: lie %zu\n", lie);
 		if (hear(fd, MEM_HINT_MSG_HELLO))
-			(only ? frees : lies[lie])(fd);
+			(only ? only : lies[lie])(fd);
 		/* until the host, or a migration, ends it */
 		while (recv(fd, &addr, 1, 0) > 0)
 			;

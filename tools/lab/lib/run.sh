@@ -172,12 +172,13 @@ run_host_fresh() {
 	vm_lab exec "$1" 'sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory'
 }
 
-# Both with the return path, as libvirt has it: QEMU's downtime ends when the
+# All with a return path, as libvirt has it: QEMU's downtime ends when the
 # destination has loaded all then, without it when the source has written all.
+# x-migdb opens it by itself; "off": what an earlier run has left.
 run_caps() {
-	printf '%s\n' --cap return-path=on
 	case $1 in
-	migdb-*) printf '%s\n' --cap x-migdb=on ;;
+	migdb-*) printf '%s\n' --cap x-migdb=on --cap return-path=off ;;
+	*) printf '%s\n' --cap return-path=on ;;
 	esac
 }
 

@@ -84,7 +84,7 @@ moved migdb-rw b a
 check "migdb-rw: pages were built" test "$(field migdb-rw '.pages_built > 1000')" = true
 diag "migdb-rw: the tables were compared with the $(field migdb-rw '"\(.db_compared), \(.db_pages_newer) pages are newer than the move"')"
 
-caps=(--cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000)
+caps=(--cap x-migdb=on --param max-bandwidth=12500000000)
 vm_lab link --rate off
 mapfile -t masks < <(vm_masks db)
 check "the guest tells where wall clock and hint table are" test ${#masks[@]} -eq 2
@@ -143,14 +143,14 @@ vm_quit db b
 
 # Moved with migdb, the VM goes to a host with Debian's QEMU, and comes back.
 vm_start db b --incoming --qemu /usr/bin/qemu-system-x86_64
-check "to an unpatched QEMU: moves all the same" vm_migrate db a b "$dir/plain" --cap return-path=on --src-cap x-migdb=on "${caps[@]:4}"
+check "to an unpatched QEMU: moves all the same" vm_migrate db a b "$dir/plain" --src-cap x-migdb=on "${caps[@]:2}"
 check "and says why" jq -e '.source["x-migdb"] | .state == "ordinary" and (.reason | test("does not know x-migdb"))' "$dir/plain"
 check "and all memory is the same" vm_oracle db a b "$dir/plain.cmp" "${masks[@]}"
 vm_cont db b
 vm_quit db a
 check "and the database answers" vm_wait_db db 60
 vm_start db a --incoming --global migration.x-migdb=on
-check "and back from there" vm_migrate db b a "$dir/home" --cap return-path=on "${caps[@]:4}"
+check "and back from there" vm_migrate db b a "$dir/home" "${caps[@]:2}"
 check "and all memory is the same" vm_oracle db b a "$dir/home.cmp" "${masks[@]}"
 vm_cont db a
 vm_quit db b

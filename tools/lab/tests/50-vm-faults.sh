@@ -14,7 +14,7 @@ plan 45
 dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
-caps=(--cap x-migdb=on --cap return-path=on --param max-bandwidth=12500000000)
+caps=(--cap x-migdb=on --param max-bandwidth=12500000000)
 vm_lab link --delay 1ms --rate 80mbit
 vm_lab storage --rate 60000000
 

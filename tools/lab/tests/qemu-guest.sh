@@ -4,7 +4,8 @@
 # QEMU with capability x-migdb and a guest that is not to be trusted: what it says
 # on its channel is garbage, too long, half of a message, nothing, out of order, or
 # false.  Each time it moves as ever, in bounded time, and runs on.  Then it tells
-# the truth, and migdb has no memory in mid-move: ordinary from there on.
+# the truth, and migdb has no memory in mid-move: ordinary from there on.  At last
+# its memory goes, and then the blocks that its memory was read from.
 # shellcheck disable=SC2317,SC2016,SC2015 # functions are called by check; quoting is for the hosts
 
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -42,7 +43,7 @@ guest_image() {
 args=(-global migration.x-migdb=on -cpu host -device vhost-vsock-pci,guest-cid=5
 	-kernel /opt/migdb/liar/vmlinuz -initrd /opt/migdb/liar/initrd -serial file:/run/mixed.console
 	-append "console=ttyS0 quiet mitigations=off random.trust_cpu=on no-kvmclock no-steal-acc no-kvmapf init_on_alloc=0"
-	-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.direct=on,locking=off
+	-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.direct=on,locking=off,discard=unmap
 	-device virtio-blk-pci,drive=d,share-rw=on,serial=mixed -device virtio-balloon-pci
 	-chardev socket,id=second,host=0.0.0.0,port=4441,server=on,wait=off -mon chardev=second,mode=control)
 
@@ -69,7 +70,7 @@ moves() {
 	[ -z "${3:-}" ] || MIXED_ENV=(LD_PRELOAD=/opt/migdb/nomem.so "MIGDB_NOMEM=$3")
 	vm "$there" migdb "${args[@]}" -S -incoming defer || return 1
 	qmp migrate "$(addr "$here")" "$(addr "$there")" "tcp:10.78.0.1$([ "$there" = a ] && echo 1 || echo 2):4550" \
-		--cap return-path=on --timeout 300 "${params[@]}" >"$mixed_json" || {
+		--timeout 300 "${params[@]}" >"$mixed_json" || {
 		cat "$mixed_json"
 		return 1
 	}
@@ -107,14 +108,14 @@ no_session_left() {
 	[ "$(on "$1" 'find /sys/kernel/migdb -mindepth 1 -type d | wc -l')" = 0 ]
 }
 
-plan 28
+plan 30
 install_packages cpio kmod
 kernel_ready
 payload=$BUILD/qemu-guest
 mixed_payload "$payload"
 guest_image "$payload/liar"
 gcc -shared -fPIC -O2 -Wall -Wextra -Werror -isystem "$TOP/include/uapi" -o "$payload/nomem.so" "$TOP/tools/lab/host/nomem.c"
-at_exit 'rm -rf "$payload" "$place"'
+at_exit 'rm -rf "$payload" "$place" "$place".*'
 disk=$(lab_disk mixed 64)
 dd if=/dev/urandom of="$disk" bs=1M count=16 conv=notrunc status=none
 
@@ -177,15 +178,80 @@ discards() {
 	wait $! || { echo "the balloon was not asked to grow"; return 1; }
 }
 
-vm_end a
-vm_end b
-echo a >"$place"
-last=${#args[@]}
-for ((i = 0; i < last; i++)); do
-	[ "${args[i]}" != -append ] || args[i + 1]+=" liar=frees"
-done
+# a_guest_that WORD: for the next boots(); see liar.c.
+a_guest_that() {
+	local i
+	vm_end a
+	vm_end b
+	echo a >"$place"
+	for ((i = 0; i < ${#args[@]}; i++)); do
+		if [ "${args[i]}" = -append ]; then
+			args[i + 1]="${args[i + 1]% liar=*} liar=$1"
+			break
+		fi
+	done
+}
+
+# count PAGES: of the set, as the source has it now.
+count() {
+	qmp "$A:4441" cmd '{"execute":"query-migrate"}' |
+		python3 -c 'import json, sys; print(json.load(sys.stdin).get("x-migdb", {}).get(sys.argv[1] + "-pages", 0))' "$1"
+}
+
+all_are_recorded() {
+	local n
+	n=$(count recorded)
+	[ "$n" -gt 3000 ] && [ "$n" = "$(count candidate)" ] && [ "$(count built)" -gt 0 ]
+}
+
+none_is_open() {
+	[ "$(count unconfirmed)" = 0 ]
+}
+
+# gives_up PART: it does so when it finds its number in block 4096.
+gives_up() {
+	on a "printf $1 | dd of=/dev/lab/mixed bs=4096 seek=4096 conv=sync,notrunc oflag=direct status=none" &&
+		wait_for 100 on a grep -q "liar: discarded $1" /run/mixed.console
+}
+
+# Part 2 when all is recorded and but the first MiB is read, part 0 when the rest is
+# built or has come back.  Until then the link is so slow that the move goes on.
+says_when() {
+	wait_for 200 all_are_recorded || { echo "not all was recorded"; return 1; }
+	gives_up 2 || { echo "part 2 was not discarded"; return 1; }
+	on b 'echo 0 >/sys/kernel/migdb/fetch_max_bytes_per_s'
+	wait_for 100 none_is_open || { echo "not all was built or came back"; return 1; }
+	gives_up 0 || { echo "part 0 was not discarded"; return 1; }
+	count built >"$place.built"
+	qmp "$A:4441" cmd '{"execute":"query-migrate"}' | grep -q '"status": "active"' ||
+		{ echo "the move was over by then"; return 1; }
+	qmp "$A:4441" cmd '{"execute":"migrate-set-parameters","arguments":{"max-bandwidth":20000000}}' >&2
+}
+
+# Parts 1 and 2 were gone when they were read, part 0 only when it was built.
+gives_up_blocks() {
+	local rc=0
+	params=(--param max-bandwidth=200000)
+	on b 'echo 1 >/sys/kernel/migdb/fetch_max_bytes_per_s'
+	says_when >"$place.said" &
+	moves "source: completed, .*; destination: completed" \
+		"1500 < src['built-pages'] <= 2048 and 1500 < src['returned-pages'] <= 2048" || rc=1
+	wait $! || { cat "$place.said"; rc=1; }
+	on b 'echo 0 >/sys/kernel/migdb/fetch_max_bytes_per_s'
+	[ $rc = 0 ] || return 1
+	[ "$(field "src['built-pages']")" = "$(cat "$place.built")" ] || { echo "pages were lost by the last discard"; return 1; }
+	on b "dd if=/dev/lab/mixed bs=1M count=12 iflag=direct status=none | cmp -n $((12 << 20)) - /dev/zero" ||
+		{ echo "the blocks are still there"; return 1; }
+}
+
+a_guest_that frees
 check "another guest boots" boots
 check "pages that the balloon takes in mid-move" discards
 took
+a_guest_that discards
+check "a third guest boots" boots
+check "blocks that it discards in mid-move" gives_up_blocks
+took
+[ ! -s "$mixed_json" ] || diag "$(field "', '.join('%s %s' % (n, src.get(n + '-pages')) for n in ('recorded', 'built', 'returned', 'revoked')) if src else ''") pages"
 check "no session is left" eval 'wait_for 30 no_session_left a && wait_for 30 no_session_left b'
 finish

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # QEMU with capability x-migdb on, where it cannot do anything: no module, a peer
-# without the series, a guest without hints, capabilities that do not go together.
-# Each of these is an ordinary migration that arrives and says why.  The guests
-# are firmware and random bytes: nothing in them answers.
+# without the series, a guest without hints, capabilities that do not go together,
+# a file, a program that saves the stream.  Each of these is an ordinary migration
+# that arrives and says why.  The guests are firmware and random bytes: nothing in
+# them answers.  Where capability return-path is not named it is off.
 # shellcheck disable=SC2317,SC2016,SC2015 # functions are called by check; quoting is for the hosts
 
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -21,7 +22,7 @@ ordinary() {
 	vm_end a && vm_end b || return 1
 	vm a "${source[@]}" -device loader,file=/run/random,addr=0x1000000,force-raw=on || return 1
 	vm b "${dest[@]}" -S -incoming defer || return 1
-	qmp migrate "$A:4440" "$B:4440" tcp:10.78.0.12:4550 --cap return-path=on --timeout 60 "$@" >"$mixed_json" || {
+	qmp migrate "$A:4440" "$B:4440" tcp:10.78.0.12:4550 --timeout 60 "$@" >"$mixed_json" || {
 		cat "$mixed_json"
 		return 1
 	}
@@ -35,22 +36,71 @@ ordinary() {
 	}
 }
 
+# sent URI WHY: from host a, to whoever takes it there; WHY is all of the reason.
+sent() {
+	local info
+	qmp "$A:4440" cmd '{"execute":"migrate","arguments":{"uri":"'"$1"'"}}' || return 1
+	wait_for 60 eval 'qmp "$A:4440" cmd "{\"execute\":\"query-migrate\"}" | grep -q "\"status\": \"completed\""' || { qmp "$A:4440" cmd '{"execute":"query-migrate"}'; return 1; }
+	info=$(qmp "$A:4440" cmd '{"execute":"query-migrate"}')
+	grep -qE "\"state\": \"ordinary\".*\"reason\": \"$2\"" <<<"$info" || { echo "$info"; return 1; }
+}
+
+# loaded HOST URI ADDRESS BYTES SUM: what was saved; ADDRESS and BYTES of the
+# guest's RAM have to be like SUM.
+loaded() {
+	local addr=$A
+	[ "$1" = a ] || addr=$B
+	qmp "$addr:4440" cmd '{"execute":"migrate-incoming","arguments":{"uri":"'"$2"'"}}' || return 1
+	wait_for 60 eval 'qmp "$addr:4440" cmd "{\"execute\":\"query-status\"}" | grep -q "\"status\": \"paused\""' || { echo "it is not loaded"; return 1; }
+	[ -n "$5" ] && [ "$5" = "$(ram_sum "$1" "$addr" "$3" "$4")" ] || { echo "RAM differs"; return 1; }
+}
+
+random='-device loader,file=/run/random,addr=0x1000000,force-raw=on'
+
 # saved CAPABILITY LOADED-WITH: to a file, which is loaded again.
 saved() {
-	local sum info
-	vm_end a && vm a "${on_words[@]}" -device loader,file=/run/random,addr=0x1000000,force-raw=on || return 1
-	set_cap "$1" && qmp "$A:4440" cmd '{"execute":"migrate","arguments":{"uri":"file:/run/mixed.state"}}' || return 1
-	wait_for 60 eval 'info=$(qmp "$A:4440" cmd "{\"execute\":\"query-migrate\"}"); grep -q "\"status\": \"completed\"" <<<"$info"' || { qmp "$A:4440" cmd '{"execute":"query-migrate"}'; return 1; }
-	info=$(qmp "$A:4440" cmd '{"execute":"query-migrate"}')
-	grep -q "\"state\": \"ordinary\".*\"reason\": \"not possible with capability $1\"" <<<"$info" || { echo "$info"; return 1; }
+	local sum
+	vm_end a && vm a "${on_words[@]}" $random || return 1
+	set_cap "$1" && sent file:/run/mixed.state "not possible with capability $1" || return 1
 	# firmware goes on while a snapshot is taken: it writes below 1 MiB and near 48 MiB
 	sum=$(on a 'head -c 24M /run/random | sha256sum')
 	vm_end a && vm a "${on_words[@]}" -S -incoming defer || return 1
 	[ -z "$2" ] || set_cap "$2" || return 1
-	qmp "$A:4440" cmd '{"execute":"migrate-incoming","arguments":{"uri":"file:/run/mixed.state"}}' || return 1
-	wait_for 60 eval 'qmp "$A:4440" cmd "{\"execute\":\"query-status\"}" | grep -q "\"status\": \"paused\""' || { echo "it is not loaded"; return 1; }
+	loaded a file:/run/mixed.state 0x1000000 0x1800000 "$sum" || return 1
 	on a 'rm /run/mixed.state'
-	[ -n "$sum" ] && [ "$sum" = "$(ram_sum a "$A" 0x1000000 0x1800000)" ] || { echo "RAM differs"; return 1; }
+}
+
+# saved_ready OUT IN: nothing but the channel stands against pages being left out.
+saved_ready() {
+	local sum
+	vm_end a && vm a "${on_words[@]}" $vsock $random || return 1
+	sent "$1" 'no return path: it is not sent to a socket' || return 1
+	! opened || { echo "a return path was opened"; return 1; }
+	sum=$(ram_sum a "$A")
+	vm_end a && vm a "${on_words[@]}" $vsock -S -incoming defer || return 1
+	loaded a "$2" 0 $((MIXED_MEM << 20)) "$sum" || return 1
+	on a 'rm /run/mixed.state'
+}
+
+# taken HOW VARIANT WHY [ARGUMENT...]: by taker.py on host b, where a QEMU of VARIANT
+# loads it.
+taken() {
+	local how=$1 variant=$2 why=$3 taker sum
+	shift 3
+	vm_end a && vm_end b && vm a "${on_words[@]}" $vsock "$@" && on b 'rm -f /run/mixed.state' || return 1
+	on b "timeout 120 python3 /opt/migdb/taker.py $how 4552 /run/mixed.state" &
+	taker=$!
+	wait_for 30 on b test -e /run/mixed.state && sent tcp:10.78.0.12:4552 "$why" || { vm_end a; wait $taker; return 1; }
+	wait $taker || { echo "who took it: exit code $?"; return 1; }
+	sum=$(ram_sum a "$A")
+	vm b $variant $vsock -S -incoming defer || return 1
+	loaded b file:/run/mixed.state 0 $((MIXED_MEM << 20)) "$sum" || return 1
+	on b 'rm /run/mixed.state'
+}
+
+# opened: did the source of the last migration open the return path?
+opened() {
+	on a 'grep -q ^open_return_path_on_source /run/mixed.log'
 }
 
 set_cap() {
@@ -120,9 +170,10 @@ headers_are_ours() {
 	done
 }
 
-plan 31
+plan 39
 payload=$BUILD/qemu-mixed
 mixed_payload "$payload"
+cp "$TOP/tools/lab/host/taker.py" "$payload/"
 at_exit 'rm -rf "$payload"'
 disk=$(lab_disk mixed 64)
 qcow2=$(lab_disk qcow2 64)
@@ -135,12 +186,13 @@ for h in a b; do
 	on $h 'head -c 40M /dev/urandom >/run/random; modprobe vhost_vsock'
 done
 
-on='migdb -global migration.x-migdb=on'
+on='migdb -global migration.x-migdb=on -trace open_return_path_on_source'
 read -ra on_words <<<"$on"
 vsock='-device vhost-vsock-pci,guest-cid=5'
 dev='-blockdev driver=host_device,node-name=d,filename=/dev/lab/mixed,cache.direct=on,locking=off -device virtio-blk-pci,drive=d,share-rw=on'
 
 check "no module on both sides" ordinary "$on" "$on" 'source: ordinary, cannot open /dev/vhost-migdb'
+check_fails "and no return path is opened" opened
 check "left on by -global" left_on
 check "info migrate says why" info_shows
 check "who asks three times is answered once" told thrice $'64 cannot open /dev/vhost-migdb*\npong\npong\npong'
@@ -148,7 +200,6 @@ check "who asks after post-copy was announced is refused" told advised $'64 not 
 check "no module, to an unpatched QEMU" ordinary "$on" plain '^source: ordinary, cannot open /dev/vhost-migdb[^;]*$'
 check "from an unpatched QEMU" ordinary plain "$on" '^destination: ordinary, the source did not ask'
 check "switched off: nothing is said" ordinary migdb migdb '^$'
-check "without return-path" ordinary "$on" "$on" 'source: ordinary, capability return-path is off' --cap return-path=off
 for c in xbzrle multifd postcopy-ram release-ram x-ignore-shared dirty-bitmaps; do
 	check "with $c" ordinary "$on" "$on" "source: ordinary, not possible with capability $c" --cap $c=on
 done
@@ -160,6 +211,19 @@ on a insmod /opt/migdb/migdb.ko
 check "no vsock device" ordinary "$on" "$on" 'source: ordinary, the VM has no vhost-vsock device'
 check "module on the source, to an unpatched QEMU: it is asked, and does not notice" \
 	ordinary "$on $vsock" "plain $vsock" "^source: ordinary, the destination's QEMU does not know x-migdb$"
+check "and the return path is opened for that" opened
+check "the same with return-path on both sides" \
+	ordinary "$on $vsock" "plain $vsock" "^source: ordinary, the destination's QEMU does not know x-migdb$" --cap return-path=on
+check "module on the source, to a file" saved_ready file:/run/mixed.state file:/run/mixed.state
+check "module on the source, to a command" saved_ready 'exec:cat >/run/mixed.state' 'exec:cat /run/mixed.state'
+late="the (destination's answer did not come in time|migration ended before it was agreed on)"
+for v in plain "$on"; do
+	check "module on the source, to a program that saves the stream, for ${v%% *}" taken mute "$v" "$late" $random
+done
+check "the same, by one that closes what it does not use" taken deaf plain 'nobody answers on the return path' $random
+# Room for all of a stream without random bytes.
+on a 'echo 8388608 >/proc/sys/net/core/wmem_max; echo 8388608 8388608 8388608 >/proc/sys/net/ipv4/tcp_wmem'
+check "the end waits for a destination that is far behind" taken late plain "$late"
 check "module on the source, switched off at the destination" \
 	ordinary "$on $vsock" "migdb $vsock" '^source: ordinary, destination: capability x-migdb is off$' --src-cap x-migdb=on
 check "module on the source only" ordinary "$on $vsock" "$on $vsock" \

@@ -33,7 +33,7 @@ qtest() {
 	printf '#!/bin/sh\nexec "%s" -vga none -nic none "$@"\n' "$QEMU_BIN" >"$dir/qemu-system-x86_64"
 	chmod +x "$dir/qemu-system-x86_64"
 	qemu_in_build timeout 300 env QTEST_QEMU_BINARY="$dir/qemu-system-x86_64" ./tests/qtest/migration-test \
-		--full --tap -k -p /x86_64/migration/precopy/tcp/plain/migdb 2>&1 | tee "$dir/qtest" || return 1
+		--full --tap -k -p "/x86_64/migration/precopy/$1/migdb" 2>&1 | tee "$dir/qtest" || return 1
 	[ "$(grep -c '^ok' "$dir/qtest")" = 1 ]
 }
 
@@ -45,11 +45,12 @@ mkdir -p "$dir"
 at_exit 'rm -rf "$dir"'
 mapfile -t series < <(qemu_series)
 
-plan $((${#series[@]} + 3))
+plan $((${#series[@]} + 4))
 for f in "${series[@]}"; do
 	check "checkpatch of $(basename "$f")" clean_patch "$f"
 done
 check "its tests build" build
 check "a guest that cannot be trusted: unit test, under valgrind" unit_test
-check "qtest: a migration with x-migdb on" qtest
+check "qtest: a migration with x-migdb on" qtest tcp/plain
+check "qtest: the same to a file" qtest file
 finish
