@@ -22,7 +22,7 @@ help:
 	@echo '  make tools           migdb-hintd and migdb-hints, which load the BPF program,'
 	@echo '                       and libmigdb: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local,'
-	@echo '                       ROLE=host: modules of a host are loaded at boot'
+	@echo '                       ROLE=host: modules of a host are loaded at boot; ROLE=guest'
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'
 	@echo '  make usertest        the same logic in user space: ASan, UBSan, TSan, fuzzing'
