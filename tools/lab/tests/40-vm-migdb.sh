@@ -75,8 +75,7 @@ check "the device is root's and that of group kvm" test "$(on a stat -c %a:%U:%G
 opens='setpriv --reuid 65534 --regid 65534'
 check "a member of the group may open it" on a "$opens --groups \$(getent group kvm | cut -d: -f3) sh -c ': <>/dev/vhost-migdb'"
 check_fails "nobody else may" on a "$opens --clear-groups sh -c ': <>/dev/vhost-migdb'"
-vm_lab link --delay 1ms --rate 80mbit
-vm_lab storage --rate 60000000
+scene_rates 10000000 60000000
 
 moved migdb-ro a b
 check "migdb-ro: most of what was recorded is built" test "$(field migdb-ro '.pages_built * 2 > .pages_recorded and .pages_built > 10000')" = true
@@ -127,7 +126,7 @@ vm_cont db a
 vm_quit db b
 on a 'echo 1 >/sys/kernel/migdb/enabled'
 
-vm_lab link --rate 80mbit
+vm_lab link --rate "$N"bps
 vm_start db b --incoming
 vm_migrate db a b "$dir/killed" "${caps[@]}" >/dev/null 2>&1 &
 mover=$!
