@@ -5,6 +5,8 @@
 
 MAKEFLAGS += --no-print-directory
 .SUFFIXES:
+# "make modules tools install": one after the other, whatever -j says
+.NOTPARALLEL:
 
 help:
 	@echo 'migdb: live migration that builds database pages from shared storage'
