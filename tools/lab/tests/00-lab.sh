@@ -115,7 +115,7 @@ host_line() {
 
 status_of_two_hosts() {
 	status_says "lab +$LAB_NAME +\(namespace $ns, logs $LAB_STATE\)" "$(host_line a running "$(cat "$run/a.pid")")" \
-		"$(host_line b running "$(cat "$run/b.pid")")" "disk +/dev/lab/db" "storage a +rate off" "storage b +rate off" \
+		"$(host_line b running "$(cat "$run/b.pid")")" "disk +/dev/lab/db +$(realpath "$disk")" "storage a +rate off" "storage b +rate off" \
 		"link +rate off +delay off"
 }
 
