@@ -31,6 +31,7 @@ help:
 	@echo '                       (FUZZ_SECONDS=5 for each fuzzer); and the tests of libmigdb'
 	@echo '  make sparse          sparse over both modules'
 	@echo '  make checkpatch      checkpatch --strict over the sources'
+	@echo '  make htmldocs        the documents as HTML: build/htmldocs/html'
 	@echo
 	@echo '  make kernel          bootable 6.12 kernels with everything built in, as modules, and'
 	@echo '                       without: build/kernel/{y,m,n}; DEBUG=1: with KASAN and lockdep'
@@ -43,6 +44,9 @@ modules:
 
 sparse:
 	@tools/build/modules sparse
+
+htmldocs:
+	@tools/build/htmldocs
 
 checkpatch:
 	@tools/build/checkpatch
@@ -84,5 +88,5 @@ bench-guest:
 clean:
 	@tools/build/clean
 
-.PHONY: bench-guest help modules sparse checkpatch tools install kunit usertest kernel overlay \
+.PHONY: bench-guest help htmldocs modules sparse checkpatch tools install kunit usertest kernel overlay \
 	overlay-remove check demo bench clean
