@@ -5,6 +5,8 @@
 
 MAKEFLAGS += --no-print-directory
 .SUFFIXES:
+# "make modules tools install": one after the other, whatever -j says
+.NOTPARALLEL:
 
 help:
 	@echo 'migdb: live migration that builds database pages from shared storage'
@@ -22,13 +24,14 @@ help:
 	@echo '  make tools           migdb-hintd and migdb-hints, which load the BPF program,'
 	@echo '                       and libmigdb: build/tools'
 	@echo '  make install         modules, headers and tools; DESTDIR=, PREFIX=/usr/local,'
-	@echo '                       ROLE=host: modules of a host are loaded at boot'
+	@echo '                       ROLE=host: modules of a host are loaded at boot; ROLE=guest'
 	@echo
 	@echo '  make kunit           KUnit suites of the pure logic, under UML'
 	@echo '  make usertest        the same logic in user space: ASan, UBSan, TSan, fuzzing'
 	@echo '                       (FUZZ_SECONDS=5 for each fuzzer); and the tests of libmigdb'
 	@echo '  make sparse          sparse over both modules'
 	@echo '  make checkpatch      checkpatch --strict over the sources'
+	@echo '  make htmldocs        the documents as HTML: build/htmldocs/html'
 	@echo
 	@echo '  make kernel          bootable 6.12 kernels with everything built in, as modules, and'
 	@echo '                       without: build/kernel/{y,m,n}; DEBUG=1: with KASAN and lockdep'
@@ -41,6 +44,9 @@ modules:
 
 sparse:
 	@tools/build/modules sparse
+
+htmldocs:
+	@tools/build/htmldocs
 
 checkpatch:
 	@tools/build/checkpatch
@@ -82,5 +88,5 @@ bench-guest:
 clean:
 	@tools/build/clean
 
-.PHONY: bench-guest help modules sparse checkpatch tools install kunit usertest kernel overlay \
+.PHONY: bench-guest help htmldocs modules sparse checkpatch tools install kunit usertest kernel overlay \
 	overlay-remove check demo bench clean

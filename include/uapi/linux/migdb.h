@@ -75,25 +75,28 @@
  * @MIGDB_STATE_DONE: the migration is complete
  * @MIGDB_STATE_ABORTED: ordinary migration from here on
  *
+ * ::
+ *
  *	IDLE --START(source)--> ARMING --SNAPSHOT--> TRACKING --SEAL--> SEALED
  *	IDLE --START(dest)----> FILLING --DRAIN--> DRAINED
  *	SEALED --COMPLETE--> DONE          DRAINED --COMPLETE--> DONE
  *	any but IDLE, DONE --ABORT, error--> ABORTED
  *
- * IDLE -> ARMING, FILLING: all that depends on the size of the guest is
- *	allocated here.  From here on the memory table cannot change.
- * ARMING -> TRACKING: the hint table is read once; what it names and what is
- *	armed becomes the construct set.
- * TRACKING -> SEALED: allowed only with the guest stopped (checked when a VM is
- *	bound) and after the last dirty log has been handed in.
- * SEALED -> DONE: the source has nothing left in its send queue, and every recorded
- *	page of the set is confirmed.
- * FILLING -> DRAINED: what was not built by then is on the return list.
- * DRAINED -> DONE: every recorded page was built here or sent; otherwise
- *	COMPLETE fails, and the guest must not be started.
- * -> ABORTED: never loses a page: on the source every set bit of the
- *	construct-target bitmap means "skipped: send it", on the destination all
- *	that was not built is RETURNED and COMPLETE still checks that it was sent.
+ * - IDLE -> ARMING, FILLING: all that depends on the size of the guest is
+ *   allocated here.  From here on the memory table cannot change.
+ * - ARMING -> TRACKING: the hint table is read once; what it names and what is
+ *   armed becomes the construct set.
+ * - TRACKING -> SEALED: allowed only with the guest stopped (checked when a VM is
+ *   bound) and after the last dirty log has been handed in.
+ * - SEALED -> DONE: the source has nothing left in its send queue, and every recorded
+ *   page of the set is confirmed.
+ * - FILLING -> DRAINED: what was not built by then is on the return list.
+ * - DRAINED -> DONE: every recorded page was built here or sent; otherwise
+ *   COMPLETE fails, and the guest must not be started.
+ * - any -> ABORTED: never loses a page: on the source every set bit of the
+ *   construct-target bitmap means "skipped: send it", on the destination all
+ *   that was not built is RETURNED and COMPLETE still checks that it was sent.
+ *
  * There is no arc back: a new attempt is a new open.
  */
 enum migdb_state {

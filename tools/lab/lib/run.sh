@@ -5,6 +5,8 @@
 # demo and the end-to-end tests are made of.  Needs lib/vm.sh and a running VM.
 #
 #   run_warm NAME                 reads all tables into the buffer pool
+#   run_fio_rate HOST BLOCK-SIZE  bytes per second of direct reads, as deep as migdb's
+#   run_stream_rate NAME FROM TO OUT  what a migration moves per second; TO has no VM
 #   run_migrate NAME RUN FROM TO DIR [qmp.py options]
 #        RUN is default-ro, migdb-ro, default-rw or migdb-rw (what is before the
 #        dash chooses capabilities, what is behind it the load).  Leaves the VM
@@ -18,6 +20,24 @@
 RUN_THREADS=${RUN_THREADS:-4}
 RUN_BEFORE=${RUN_BEFORE:-5}	# seconds of load before the move
 RUN_AFTER=${RUN_AFTER:-6}	# and after the VM runs again
+
+run_fio_rate() {
+	vm_lab exec "$1" fio --name=s --filename=/dev/lab/db-data --rw=read --direct=1 --ioengine=libaio \
+		--iodepth=64 --bs="$2" --size=1200M --time_based --runtime=5 --ramp_time=1 --readonly \
+		--output-format=json | jq '.jobs[0].read.bw_bytes'
+}
+
+# The migration is given up after some seconds and the VM stays where it is.
+run_stream_rate() {
+	vm_start "$1" "$3" --incoming
+	vm_migrate "$1" "$2" "$3" "$4" --param max-bandwidth=12500000000 --cancel-after 5 --trial ||
+		die "the trial migration failed: $(cat "$4")"
+	vm_quit "$1" "$3"
+	# The first second is for starting up; an early end counts as it is.
+	jq '.samples as $s | ([$s[] | select(.[0] >= 1)][0] // $s[0]) as $a | $s[-1] as $b |
+		if $b[0] > $a[0] and $b[1] > $a[1] then ($b[1] - $a[1]) / ($b[0] - $a[0])
+		else .source.ram.transferred / .before_cancel_s end | floor' "$4"
+}
 
 run_packages() {
 	install_packages sysbench mariadb-client-core python3 python3-pymysql jq

@@ -8,6 +8,8 @@
 #   scene_up DIR [plain|migdb] [options of "lab up"]
 #        DIR is emptied and gets the disks and logs.  plain: the VM runs on the
 #        packaged QEMU and the hosts lack the module.
+#   scene_rates N S            limits link and storage to these bytes per second, or to a
+#        third of what they do without a limit; sets N and S.  Before the first move
 #   moved RUN FROM TO DIR      a measured move (lib/run.sh) with five checks
 #   field RUN EXPRESSION       of DIR/RUN.json of the last scene
 #   sessions_left HOST         succeeds when there is none
@@ -76,6 +78,21 @@ scene_up() {
 	step "booting the database VM"
 	scene_boot "${qemu[@]}"
 	vm_ssh db test -e /sys/kernel/mm/hints/root_gpa || { scene_why; die "mem_hints is not loaded in the guest"; }
+}
+
+# Slow enough that a move can be met in the middle, and the limit is what limits.
+scene_rates() {
+	local n_free s_free
+	N=$1 S=$2
+	vm_lab link --delay 1ms
+	s_free=$(run_fio_rate b 256k)
+	run_warm db
+	n_free=$(run_stream_rate db a b "$SCENE/stream.json")
+	[ "$N" -le $((n_free / 3)) ] || N=$((n_free / 3))
+	[ "$S" -le $((s_free / 3)) ] || S=$((s_free / 3))
+	vm_lab link --rate "$N"bps
+	vm_lab storage --rate "$S"
+	diag "link set to $N bytes/s (unthrottled $n_free), storage to $S (unthrottled $s_free)"
 }
 
 field() { jq -r "$2" "$SCENE/$1.json"; }

@@ -8,6 +8,7 @@
 #
 #   vm_payload DIR                  kernel, initrd and oracle for both hosts
 #   vm_disks NAME DIR               prints the --disk options for "lab up"
+#   vm_uuid NAME                    its UUID
 #   vm_load_migdb HOST              migdb.ko of the payload, its device as on a real host
 #   vm_start NAME HOST [--incoming] [--no-ring] [--qemu PATH] [--mem MIB]
 #            [--smp N] [--hints 0] [--global G]... [--machine M]
@@ -47,6 +48,8 @@ vm_index() {
 }
 
 vm_ip() { printf '10.77.0.%s\n' $((20 + $(vm_index "$1"))); }
+# Whatever makes VMs gives them a UUID; it is how migdb calls them.
+vm_uuid() { printf '6d696764-6264-4000-8000-%012d\n' "$(vm_index "$1")"; }
 vm_cid() { printf '%s\n' $((2 + $(vm_index "$1"))); }
 vm_port() { printf '%s\n' $((4444 + $(vm_index "$1"))); }
 vm_incoming() { printf '%s\n' $((4544 + $(vm_index "$1"))); }
@@ -118,7 +121,7 @@ vm_start() {
 	i=$(vm_index "$name")
 	tap=tap-$name
 	# shellcheck disable=SC2054 # the commas are QEMU's
-	args=("$qemu" -name "$name" -nodefaults -no-user-config -display none
+	args=("$qemu" -name "$name" -uuid "$(vm_uuid "$name")" -nodefaults -no-user-config -display none
 		# A guest that dies stays for vm_died: its registers are all that it can say.
 		-action reboot=shutdown,shutdown=pause
 		-machine "$machine" -accel "$accel" -cpu host -smp "$smp" -m "$mem"

@@ -97,7 +97,44 @@ owner_gone() {
 	wait_for 20 nothing_left
 }
 
-plan 33
+# status_says LINE...: each is a pattern for a whole line of "lab status".
+status_says() {
+	local out line
+	out=$("$LAB" status) || { echo "exit code $?"; return 1; }
+	for line; do
+		grep -qxE "$line" <<<"$out" || { printf 'no "%s" in:\n%s\n' "$line" "$out"; return 1; }
+	done
+}
+
+# host_line HOST STATE PID: as status has it, with the options of lab_up.
+host_line() {
+	local n=11
+	[ "$1" = a ] || n=12
+	printf 'host %s +%s +pid %s +3072 MiB +2 cpus +10\.77\.0\.%d +10\.78\.0\.%d' "$1" "$2" "$3" $n $n
+}
+
+status_of_two_hosts() {
+	status_says "lab +$LAB_NAME +\(namespace $ns, logs $LAB_STATE\)" "$(host_line a running "$(cat "$run/a.pid")")" \
+		"$(host_line b running "$(cat "$run/b.pid")")" "disk +/dev/lab/db +$(realpath "$disk")" "storage a +rate off" "storage b +rate off" \
+		"link +rate off +delay off"
+}
+
+# A shell: commands from a pipe, and its exit code; with a terminal if there is one.
+shell_reads() {
+	local rc=0 out
+	out=$(printf 'cd /opt\necho "$PWD in $(hostname)"\nexit 7\n' | "$LAB" ssh a) || rc=$?
+	echo "$out"
+	[ "$out" = "/opt in a" ] && [ $rc -eq 7 ]
+}
+
+shell_has_terminal() {
+	local out
+	out=$(printf 'tty\nhostname\nexit\n' | TERM=dumb timeout 60 script -qec "$(printf '%q ssh b' "$LAB")" /dev/null | tr -d '\r')
+	echo "$out"
+	grep -qE '^/dev/pts/[0-9]+$' <<<"$out" && grep -qx b <<<"$out"
+}
+
+plan 46
 before=$(machine_state)
 disk=$(lab_disk db 256)
 mkdir -p "$BUILD/t-payload1/bin" "$BUILD/t-payload2/lib"
@@ -110,9 +147,16 @@ check_says "a missing disk is named" "there is no /nonexistent" lab up --disk db
 check_says "a disk that cannot do direct I/O is refused" "does not do O_DIRECT" lab up --disk db=/sys/kernel/uevent_seqnum
 check_says "too much memory is refused" "MiB are needed" lab up --mem 4000000
 check "an interrupted start leaves nothing" interrupted_up
+check_says "status: it is down" "^lab '$LAB_NAME' is down$" lab status
+check "status: its exit code then is 3" bash -c "$(printf '%q status; [ $? -eq 3 ]' "$LAB")"
+check_says "a shell of a lab that is down is refused" "lab '$LAB_NAME' is not up" lab ssh a
 
 lab_up --disk db="$disk" --payload "$BUILD/t-payload1" --payload "$BUILD/t-payload2"
 check_says "a second start is refused" "is up already" lab up
+check "status: hosts, disks, limits" status_of_two_hosts
+check "a shell reads commands" shell_reads
+check "a shell has a terminal" shell_has_terminal
+check_says "a host that there is not is named" "has no host 'c'" lab ssh c
 
 check "a writes, b reads the same" shared a b 3
 check "b writes, a reads the same" shared b a 200
@@ -135,17 +179,21 @@ lab link --rate 16mbit
 check_range "link: 16mbit holds" "$(link_kbytes 5)" 1200 2700 kB/s
 lab link --rate off
 lab link --delay 50ms
+check "status: rate and delay of the link" status_says "link +rate off +delay 50ms"
 rtt=$(on a "ping -c5 -i0.3 -q b-mig" | awk -F/ '/^rtt/ { print int($5) }')
 lab link --delay off
 check_range "link: a delay of 50 ms each way" "$rtt" 100 160 ms
 lab link --cut
+check "status: the link is cut" status_says "link +rate off +delay off +CUT"
 check_fails "link: cut" on a ping -c2 -W2 b-mig
 check "link: the lan does not notice" on a ping -c1 -W5 b
 lab link --restore
+check "status: it is not" status_says "link +rate off +delay off"
 check "link: restored" wait_for 20 on a ping -c1 -W2 b-mig
 
 diag "storage, no limit: $(disk_kbytes a 200) kB/s"
 lab storage --rate 10M a
+check "status: rate of the storage" status_says "storage a +rate 10M" "storage b +rate off"
 check_range "storage: 10 MB/s on a" "$(disk_kbytes a 40)" 8500 11500 kB/s
 check_range "storage: b is not limited" "$(disk_kbytes b 40)" 15000 100000000 kB/s
 lab storage --rate off
@@ -153,6 +201,8 @@ lab storage --rate off
 check "nested KVM with nested paging" on b 'test -w /dev/kvm && grep -qx Y /sys/module/kvm_amd/parameters/npt && dmesg | grep -q "kvm_amd: Nested Paging enabled"'
 lab kill b
 check_says "a dead host is named" "host b is not running" on b true
+check "status: a dead host" status_says "$(host_line b dead -)" "$(host_line a running '[0-9]+')"
+check_says "so it is when a shell is wanted" "host b is not running" lab ssh b
 check "it boots again" bash -c "$(printf '%q start b && %q exec b test -b /dev/lab/db' "$LAB" "$LAB")"
 
 # What the end of each test looks for: said once, then forgotten.

@@ -68,18 +68,29 @@ tables_right() {
 	content_served db "$dir/flip.served" && cmp "$dir/flip.stored" "$dir/flip.served"
 }
 
-plan 46
+# called_by_uuid HOST ROLE: the log line and the record of the last session of HOST.
+called_by_uuid() {
+	local uuid said
+	uuid=$(vm_uuid db)
+	said=$(on "$1" "dmesg | grep -F 'migdb: $uuid: $2 done: ' | tail -n 1; dmesg | sed -n 's/.*migdb-json: //p' | tail -n 1")
+	echo "$said"
+	[ "$(wc -l <<<"$said")" = 2 ] && tail -n 1 <<<"$said" |
+		jq -e --arg uuid "$uuid" --arg role "$2" '.label == $uuid and .role == $role and .outcome == "done"'
+}
+
+plan 48
 dir=$BUILD/tests/vm-migdb
 scene_up "$dir" migdb
 check "the device is root's and that of group kvm" test "$(on a stat -c %a:%U:%G /dev/vhost-migdb)" = 660:root:kvm
 opens='setpriv --reuid 65534 --regid 65534'
 check "a member of the group may open it" on a "$opens --groups \$(getent group kvm | cut -d: -f3) sh -c ': <>/dev/vhost-migdb'"
 check_fails "nobody else may" on a "$opens --clear-groups sh -c ': <>/dev/vhost-migdb'"
-vm_lab link --delay 1ms --rate 80mbit
-vm_lab storage --rate 60000000
+scene_rates 10000000 60000000
 
 moved migdb-ro a b
 check "migdb-ro: most of what was recorded is built" test "$(field migdb-ro '.pages_built * 2 > .pages_recorded and .pages_built > 10000')" = true
+check "the source's log calls the VM by its UUID" wait_for 30 called_by_uuid a source
+check "so does the destination's" called_by_uuid b destination
 moved migdb-rw b a
 check "migdb-rw: pages were built" test "$(field migdb-rw '.pages_built > 1000')" = true
 diag "migdb-rw: the tables were compared with the $(field migdb-rw '"\(.db_compared), \(.db_pages_newer) pages are newer than the move"')"
@@ -127,7 +138,7 @@ vm_cont db a
 vm_quit db b
 on a 'echo 1 >/sys/kernel/migdb/enabled'
 
-vm_lab link --rate 80mbit
+vm_lab link --rate "$N"bps
 vm_start db b --incoming
 vm_migrate db a b "$dir/killed" "${caps[@]}" >/dev/null 2>&1 &
 mover=$!

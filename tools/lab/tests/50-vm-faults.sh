@@ -15,8 +15,7 @@ dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
 caps=(--cap x-migdb=on --param max-bandwidth=12500000000)
-vm_lab link --delay 1ms --rate 80mbit
-vm_lab storage --rate 60000000
+scene_rates 10000000 60000000
 
 # in_mid_move HOST COMMAND...: COMMAND, 4 s after a session has begun on HOST.  Whether
 # there was one when it began, and when it was over, is what hit tells.
@@ -109,7 +108,7 @@ check "goes back while storage is well" vm_migrate db a b "$dir/back" "${caps[@]
 check "and all memory is the same" vm_oracle db a b "$dir/back.cmp" "${masks[@]}"
 vm_cont db b
 vm_quit db a
-vm_lab link --rate 80mbit
+vm_lab link --rate "$N"bps
 
 hangs() {
 	on a 'dmsetup suspend --noflush --nolockfs faulty; sleep 8; dmsetup resume faulty'
