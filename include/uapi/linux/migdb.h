@@ -130,7 +130,8 @@ enum migdb_tag_alg {
 /**
  * enum migdb_disk_type - how a disk is named, same on guest and host
  * @MIGDB_DISK_INVALID: refused
- * @MIGDB_DISK_VIRTIO_SERIAL: serial of a virtio-blk disk, text
+ * @MIGDB_DISK_VIRTIO_SERIAL: serial of a virtio-blk disk, text; the guest sees at
+ *	most 20 bytes of it
  * @MIGDB_DISK_SCSI_WWID: "naa.", "eui." or "t10." and hex digits
  * @MIGDB_DISK_NVME_NGUID: 32 (NGUID) or 16 (EUI-64) hex digits
  * @MIGDB_DISK_PCI_ADDRESS: "dddd:bb:dd.f", as the guest sees it
@@ -305,7 +306,8 @@ struct migdb_guest_disk {
  * the table is read and checked by MIGDB_SNAPSHOT.  A guest disk that matches
  * none of the session's is ignored, and so is the number 127, which the table has
  * bits for and no disk should have.  Errors: EINVAL also for @root_gpa not
- * 4 KiB-aligned and a number given twice.
+ * 4 KiB-aligned, a number that is above 127 or given twice, and an identity that
+ * MIGDB_SET_DISK would refuse: leave such disks of the guest out.
  */
 struct migdb_set_guest_table {
 	__u32 size;
@@ -333,9 +335,13 @@ struct migdb_set_guest_table {
  *
  * Ring entries name memory slots by number.  To change any slot
  * (KVM_SET_USER_MEMORY_REGION) between MIGDB_ARMED and the end: take all vCPUs out
- * of KVM_RUN, MIGDB_HARVEST, change, MIGDB_HARVEST.  Entries of which it is not
- * certain that they are of the present slots abort the session
- * (MIGDB_REASON_UNCOVERED).
+ * of KVM_RUN, MIGDB_HARVEST, change, MIGDB_HARVEST.  Slots that do not log then, and
+ * entries of which it is not certain that they are of the present slots, abort the
+ * session (MIGDB_REASON_UNCOVERED).
+ *
+ * After an abort, or close, the rings are the VMM's again.  migdb has moved KVM's own
+ * position in each of them and cannot move the VMM's: the entries that are left are
+ * one run per ring, which begins at the first dirty entry behind one that is not.
  *
  * Errors: EOPNOTSUPP (fd is no KVM VM, no dirty ring, guest_memfd or encrypted
  * guest, KVM_DIRTY_LOG_INITIALLY_SET), EPERM (a VM of another process), EBUSY
@@ -376,8 +382,9 @@ struct migdb_bind_kvm {
  * make an ordinary migration).
  *
  * read(2) on @out_tx_fd returns whole frames of at most MIGDB_MAX_FRAME_BYTES
- * each, as many as fit; EAGAIN when there are none and O_NONBLOCK is set;
- * EMSGSIZE when the next one does not fit.  write(2) on @out_rx_fd takes whole
+ * each, as many as fit.  When there are none it waits, or returns EAGAIN if the VMM
+ * has set O_NONBLOCK by fcntl(2); 0 when the session is closed, ENOMEM when there is
+ * no memory now, EMSGSIZE when the next one does not fit.  write(2) on @out_rx_fd takes whole
  * frames; EBADMSG (nothing is to be believed any more, the session is aborted)
  * for a frame that is cut, corrupt, of another attempt or out of order.
  */
@@ -410,6 +417,8 @@ struct migdb_start {
  * DMA, vhost, vhost-user, VFIO) is on and was cleared for these pages, that no
  * unlogged write begun earlier can still land, and that what the logs held
  * before was kept as "send".  With a bound VM the kernel checks KVM's part.
+ * Errors: EOPNOTSUPP (a slot of the bound VM does not log, or can be private), EBUSY
+ * also while its slots are being changed.
  */
 struct migdb_armed {
 	__u32 size;
@@ -507,8 +516,8 @@ struct migdb_dirty {
  * be copied.
  * Errors: EOPNOTSUPP (no bound VM), ESTALE (foreign reaper: the session is aborted),
  * ECANCELED (the session is aborted: it was, or now is because a page was written to
- * that is not in the memory table, MIGDB_REASON_UNCOVERED).  After ESTALE and
- * ECANCELED the entries that it has not taken, that page's among them, are still
+ * that is not in the memory table, or slots do not log, MIGDB_REASON_UNCOVERED), EINTR
+ * (killed; there is more).  After ESTALE and ECANCELED the entries that it has not taken, that page's among them, are still
  * dirty in the rings, and the VMM's.
  */
 struct migdb_harvest {
@@ -567,7 +576,8 @@ struct migdb_run {
  * @out_left_pages: pages still in the queue
  *
  * Source, any state after START.  Takes pages off the send queue: the VMM sends
- * each of them, in the state that it has after this call.  Costs O(taken).
+ * each of them, in the state that it has after this call.  Costs O(taken).  At most
+ * 256 runs at a time: ask again until @out_left_pages is 0.
  * After EFAULT the pages are back in the queue.  Needs no memory.
  */
 struct migdb_dequeue {
@@ -610,7 +620,7 @@ struct migdb_reclaim {
  * TRACKING -> SEALED.  The guest is stopped, device I/O drained, all logs handed
  * in; with a bound VM the kernel checks that no vCPU runs (EBUSY) and harvests a
  * last time.  Candidates not yet hashed enter the send queue; the last revokes
- * and the end mark are put into the stream.
+ * and the end mark are put into the stream.  Errors: those of MIGDB_HARVEST.
  */
 struct migdb_seal {
 	__u32 size;
