@@ -181,6 +181,7 @@ boot() {
 	for n in a b c d s n; do
 		drives+=(-drive "if=none,id=$n,file=$d/$n,format=raw,cache=unsafe")
 	done
+	: >"$console"	# not that of an earlier guest
 	timeout "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 512M -smp 2 \
 		-nodefaults -display none -no-reboot -serial "file:$console" \
 		-kernel "$KIMG" -initrd "$out/initrd.gz" \
