@@ -15,6 +15,8 @@ help:
 	@echo '                       REPEATS=3: medians of three of each'
 	@echo '  make check           every test there is; the last line counts them.  tools/lab/check -l'
 	@echo '                       lists its parts, tools/lab/check PART... runs some'
+	@echo '  make check-debug     those of both modules in a kernel with KASAN, UBSAN, lockdep and'
+	@echo '                       kmemleak; tools/lab/check --debug PART... runs some'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
 	@echo '  make bench-guest     what hints cost a database in the guest'
 	@echo
@@ -76,6 +78,9 @@ overlay-remove:
 check:
 	@tools/lab/check
 
+check-debug:
+	@tools/lab/check --debug
+
 demo:
 	@tools/lab/demo $(if $(REPEATS),--repeats $(REPEATS))
 
@@ -89,4 +94,4 @@ clean:
 	@tools/build/clean
 
 .PHONY: bench-guest help htmldocs modules sparse checkpatch tools install kunit usertest kernel overlay \
-	overlay-remove check demo bench clean
+	overlay-remove check check-debug demo bench clean

@@ -9,7 +9,8 @@
 #   vm_payload DIR                  kernel, initrd and oracle for both hosts
 #   vm_disks NAME DIR               prints the --disk options for "lab up"
 #   vm_uuid NAME                    its UUID
-#   vm_load_migdb HOST              migdb.ko of the payload, its device as on a real host
+#   vm_load_migdb HOST              migdb.ko of the payload, or the one of LAB_KERNEL; its
+#                                   device as on a real host
 #   vm_start NAME HOST [--incoming] [--no-ring] [--qemu PATH] [--mem MIB]
 #            [--smp N] [--hints 0] [--global G]... [--machine M]
 #   vm_wait_db NAME [SECONDS]       until the database answers
@@ -89,11 +90,12 @@ vm_disks() {
 
 # The hosts have no udev: what migdb's rule says is done by hand.
 vm_load_migdb() {
-	local rule=$TOP/tools/migdb/udev/60-migdb.rules group mode
+	local rule=$TOP/tools/migdb/udev/60-migdb.rules load='insmod /opt/migdb/migdb.ko' group mode
+	[ -z "${LAB_KERNEL:-}" ] || load='modprobe migdb'
 	group=$(sed -nE 's/^KERNEL=="vhost-migdb",.*GROUP="([^"]+)".*/\1/p' "$rule")
 	mode=$(sed -nE 's/^KERNEL=="vhost-migdb",.*MODE="([^"]+)".*/\1/p' "$rule")
 	[ -n "$group" ] && [ -n "$mode" ] || die "no group or mode in $rule"
-	vm_lab exec "$1" "modprobe vhost && insmod /opt/migdb/migdb.ko &&
+	vm_lab exec "$1" "modprobe vhost && $load &&
 		{ getent group $group >/dev/null || groupadd -r $group; } &&
 		chgrp $group /dev/vhost-migdb && chmod $mode /dev/vhost-migdb" ||
 		die "migdb.ko does not load on host $1: $(vm_lab log "$1" | tail -3)"

@@ -12,7 +12,8 @@ loop, device-mapper, and migdb from \$MIGDB_KO, ./migdb.ko, modules/migdb.ko or
 by modprobe, unless /dev/vhost-migdb is there already.
   -l  long: random hint tables for 240 s, 40 killed VMMs each way
 Environment: MIGDB_TEST_DIR (files with O_DIRECT; default: /var/tmp),
-MIGDB_FUZZ_SECONDS (60), MIGDB_KILL_ROUNDS (12), MIGDB_KO.
+MIGDB_FUZZ_SECONDS (60), MIGDB_KILL_ROUNDS (12), MIGDB_KO; MIGDB_TIMEOUT_FACTOR (1):
+tests may take so many times as long, for a kernel with checkers.
 Exit status: 0 when nothing failed, and at least one test passed.
 END
 }
@@ -32,6 +33,7 @@ if [ "$long" = 1 ]; then
 	export MIGDB_KILL_ROUNDS="${MIGDB_KILL_ROUNDS:-40}"
 fi
 export MIGDB_TEST_DIR="${MIGDB_TEST_DIR:-/var/tmp}"
+factor=${MIGDB_TIMEOUT_FACTOR:-1}
 
 for m in loop dm_mod dm_flakey dm_delay vhost fuse; do
 	modprobe "$m" 2>/dev/null
@@ -93,7 +95,7 @@ for t; do
 	fi
 	echo "# ${t}_test"
 	# Line by line: a run that is cut off shows where it was.
-	{ timeout -k 10 900 "$dir/${t}_test" 2>&1; echo $? >"$log.status"; } | tee "$log" |
+	{ timeout -k 10 $((900 * factor)) "$dir/${t}_test" 2>&1; echo $? >"$log.status"; } | tee "$log" |
 		while IFS= read -r line; do
 			case $line in
 			"#  "*RUN\ *|"#  "*OK\ *) ;;
@@ -115,6 +117,13 @@ for t; do
 	echo "$ok $suite ${t}_test # $((p - s)) passed, $f failed, $s skipped, $(($(date +%s) - start)) s"
 done
 suite=$((suite + 1))
+# Nothing younger than 5 s is suspected; what it finds it says in the log, too.
+if grep -qw kmemleak=on /proc/cmdline; then
+	sleep 6
+	echo scan >/sys/kernel/debug/kmemleak
+	echo scan >/sys/kernel/debug/kmemleak
+	sed 's/^/    /' /sys/kernel/debug/kmemleak
+fi
 after=$(kernel_complaints)
 if [ "$after" = "$before" ] && ! lockdep_is_off; then
 	echo "ok $suite kernel log # no BUG, WARNING or stall"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests of the guest part on the stock kernel, in one emulated guest.
+# Tests of the guest part in one emulated guest, on the stock kernel or on one that
+# has it in the tree.
 
 top=$(cd "$(dirname "$0")/../../../../.." && pwd)
 . "$top/tools/lab/lib/kernel.sh"
@@ -16,13 +17,17 @@ usage() {
 	  --bench          also print what noting costs (not a test)
 	  --only NAME      pure_test, table_test, disk_test, hang_test, channel_test, mem_hint_test,
 	                   policy_test, hintd_test or lockdown (a boot of its own)
-	  --timeout N      give the guest so long (default 900)
+	  --timeout N      give the guest so long (default 900; with checkers 3600)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
+	LAB_KERNEL=DIR: boot that kernel of tools/build/kernel and test its own
+	mem_hints, with mem_hint(2).  Where that is built in (y), what loads it with
+	other parameters cannot run: of the tests in the guest there is mem_hint_test.
+	LAB_KERNEL_ARGS adds to the command line, as kmemleak=on on one with checkers.
 	EOT
 }
 
-bench=0 only='' timeout=900
+bench=0 only='' timeout=''
 while [ $# -gt 0 ]; do
 	case $1 in
 	--bench) bench=1 ;;
@@ -37,9 +42,40 @@ done
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
 guest_tests=(table_test disk_test hang_test channel_test mem_hint_test policy_test hintd_test)
+hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of mem_hint_test
+kimg='' mods='' krel='' memory=512M parameters=()
+
+# What is booted: the stock kernel, or LAB_KERNEL with its own mem_hints.
+choose_kernel() {
+	kimg=$KIMG mods=${KMODS%/lib/modules/*} krel=$KVER
+	if [ -n "${LAB_KERNEL:-}" ]; then
+		[ -s "$LAB_KERNEL/release" ] ||
+			die "LAB_KERNEL=$LAB_KERNEL is no directory of tools/build/kernel"
+		krel=$(cat "$LAB_KERNEL/release")
+		kimg=$LAB_KERNEL/bzImage mods=$LAB_KERNEL
+		MEM_HINTS_KO=$(find "$mods/lib/modules/$krel" -name mem_hints.ko)
+		if [ -z "$MEM_HINTS_KO" ]; then
+			grep -q '/mem_hints\.ko$' "$mods/lib/modules/$krel/modules.builtin" ||
+				die "LAB_KERNEL=$LAB_KERNEL has no mem_hints"
+			parameters=("${hint_params[@]/#/mem_hints.}")
+			guest_tests=(mem_hint_test)
+		fi
+		# checkers: a shadow of an eighth of the memory, and several times slower
+		if grep -q '^CONFIG_KASAN=y' "$LAB_KERNEL/config"; then
+			memory=1536M
+			timeout=${timeout:-3600}
+		fi
+	fi
+	timeout=${timeout:-900}
+}
+
+built_in() {
+	[ ${#parameters[@]} -gt 0 ]
+}
 
 build() {
 	kernel_ready
+	choose_kernel
 	install_packages clang libbpf-dev libelf-dev zlib1g-dev bpftool busybox-static \
 		e2fsprogs fdisk cpio kmod qemu-system-x86
 	mkdir -p "$out/tests" "$out/bpf" "$out/tree/kernel/mm"
@@ -49,7 +85,7 @@ build() {
 		MIGDB_HINTS=${MIGDB_HINTS:-$out/bpf/migdb-hints}
 		MIGDB_HINTD=${MIGDB_HINTD:-$out/bpf/migdb-hintd}
 	fi
-	if [ -z "${MEM_HINTS_KO:-}" ]; then
+	if [ -z "${MEM_HINTS_KO:-}" ] && ! built_in; then
 		# A copy, so that nothing is built inside the source tree.
 		rsync -a --delete "$top/include/" "$out/tree/include/"
 		rsync -a "$top/kernel/mm/hints" "$out/tree/kernel/mm/"
@@ -63,7 +99,7 @@ add_modules() {
 	local root=$1 m kind path
 	shift
 	for m; do
-		modprobe -d "${KMODS%/lib/modules/*}" -S "$KVER" --show-depends "$m" |
+		modprobe -d "$mods" -S "$krel" --show-depends "$m" |
 		while read -r kind path _; do
 			[ "$kind" = insmod ] || continue
 			cp -u "$path" "$root/lib/"
@@ -77,7 +113,7 @@ make_initramfs() {
 	rm -rf "$root"
 	mkdir -p "$root"/{bin,dev,lib,mnt,proc,sys,tmp}
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
+	built_in || cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
@@ -103,15 +139,28 @@ make_initramfs() {
 		for t in "${guest_tests[@]}"; do
 			[ -n "$only" ] && [ "$only" != "$t" ] && continue
 			# the others load the module as they need it
-			[ $t != mem_hint_test ] || echo 'insmod /lib/mem_hints.ko allow_local=1 ready_ms=1000 walk_ms=4000'
+			if [ $t != mem_hint_test ] || built_in; then
+				printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
+				continue
+			fi
+			echo "insmod /lib/mem_hints.ko ${hint_params[*]}"
 			printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
-			[ $t != mem_hint_test ] || echo 'rmmod mem_hints || echo "# kernel complained"'
+			echo 'rmmod mem_hints || echo "# kernel complained"'
 		done
 		[ "$bench" = 0 ] || printf 'bench\n'
 		cat <<-'EOT'
 		umount /mnt
 		echo '# log'; dmesg | grep mem_hints | sed 's/^/# /'
-		dmesg | grep -E 'BUG|WARNING|Oops|stall|leak|Call Trace' && echo '# kernel complained'
+		# lockdep says one thing and then nothing any more
+		grep -s '^ *debug_locks: *0' /proc/lockdep_stats && echo '# kernel complained'
+		if grep -qw kmemleak=on /proc/cmdline; then
+			mount -t debugfs none /sys/kernel/debug
+			sleep 6		# nothing younger than 5 s is suspected
+			echo scan >/sys/kernel/debug/kmemleak
+			echo scan >/sys/kernel/debug/kmemleak
+			cat /sys/kernel/debug/kmemleak
+		fi
+		dmesg | grep -E 'BUG|WARNING|Oops|stall|memory leaks|Call Trace' && echo '# kernel complained'
 		echo '# guest done'
 		poweroff -f
 		EOT
@@ -181,10 +230,11 @@ boot() {
 	for n in a b c d s n; do
 		drives+=(-drive "if=none,id=$n,file=$d/$n,format=raw,cache=unsafe")
 	done
-	timeout "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 512M -smp 2 \
+	: >"$console"	# not that of an earlier guest
+	timeout "$timeout" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m "$memory" -smp 2 \
 		-nodefaults -display none -no-reboot -serial "file:$console" \
-		-kernel "$KIMG" -initrd "$out/initrd.gz" \
-		-append "console=ttyS0 quiet panic=-1 rdinit=$init nvme_core.multipath=N $*" "${drives[@]}" \
+		-kernel "$kimg" -initrd "$out/initrd.gz" \
+		-append "console=ttyS0 quiet panic=-1 rdinit=$init nvme_core.multipath=N ${LAB_KERNEL_ARGS:-} $*" "${drives[@]}" \
 		-device virtio-blk-pci,drive=a,serial=dbdisk,addr=0x1a \
 		-device virtio-blk-pci,drive=b,serial=twin,addr=0x1b \
 		-device virtio-blk-pci,drive=c,serial=twin,addr=0x1c \
@@ -214,6 +264,10 @@ judge() {
 		grep -q "^# end $t 0" "$console" || failed=1
 	done
 	! grep -q '^not ok' "$console" || failed=1
+	if [ -n "${LAB_KERNEL:-}" ] && grep -q 'SKIP.*no mem_hint()' "$console"; then
+		say "$LAB_KERNEL has no mem_hint(2): is it in the table of system calls?"
+		failed=1
+	fi
 	grep -q '^# guest done' "$console" || { say "the guest did not finish: see $console"; failed=1; }
 	if grep -q '^# kernel complained' "$console"; then
 		say "the guest's kernel complained: see $console"
@@ -223,10 +277,11 @@ judge() {
 
 if [ "$only" != lockdown ]; then
 	step "booting the guest"
-	boot /init "$out/console"
+	boot /init "$out/console" "${parameters[@]}"
 	judge "$out/console" "${guest_tests[@]}"
 fi
-if [ -z "$only" ] || [ "$only" = lockdown ]; then
+# A question of what distributions sign: of the stock kernel only.
+if [ -z "${LAB_KERNEL:-}" ] && { [ -z "$only" ] || [ "$only" = lockdown ]; }; then
 	step "booting it with lockdown=integrity"
 	boot /lockdown "$out/console.lockdown" lockdown=integrity
 	judge "$out/console.lockdown" lockdown
