@@ -13,7 +13,7 @@
 
 /* Half of what one pair of VMMs would leave behind. */
 #define TOLERATED_KIB	(40 << 10)
-#define HEIR_TOLERATED_KIB	(16 << 10)	/* the owner's memory and disk are more */
+#define HEIR_TOLERATED_KIB	(24 << 10)	/* the owner's memory and disk are more */
 
 #define PAGES	4096
 #define SET	(PAGES - RIG_FIRST)
