@@ -8,11 +8,12 @@
  */
 #define _GNU_SOURCE
 #include <sys/syscall.h>
+#include "slow_disk.h"
 #include "spawn.h"
 
 /* Half of what one pair of VMMs would leave behind. */
 #define TOLERATED_KIB	(40 << 10)
-#define HEIR_TOLERATED_KIB	(16 << 10)	/* the owner's memory and disk are more */
+#define HEIR_TOLERATED_KIB	(24 << 10)	/* the owner's memory and disk are more */
 
 #define PAGES	4096
 #define SET	(PAGES - RIG_FIRST)
@@ -130,40 +131,6 @@ TEST_F_TIMEOUT(kill, vmm_at_random_points_bitmap, 600)
 }
 
 /* A rig in a child process, on a disk that takes its time. */
-struct slow_disk {
-	char path[DISK_PATH_BYTES], loop[DISK_PATH_BYTES], dm[DISK_PATH_BYTES], name[32];
-};
-
-static int slow_disk_make(struct slow_disk *s, u32 delay_ms)
-{
-	char params[DISK_PATH_BYTES + 32];
-	struct dm_part part = { 0, PAGES * 8, "delay", params };
-	int fd, rc;
-
-	if (access("/dev/mapper/control", F_OK))
-		return -ENODEV;
-	fd = disk_create(s->path, "slow", PAGES * MDB_PAGE);
-	if (fd < 0)
-		return fd;
-	rc = rig_fill_disk(fd, PAGES);
-	close(fd);
-	if (!rc)
-		rc = loop_attach(s->path, s->loop);
-	snprintf(params, sizeof(params), "%s 0 %u", s->loop, delay_ms);
-	snprintf(s->name, sizeof(s->name), "migdb-slow-%d", getpid());
-	return rc ? rc : dm_create(s->name, &part, 1, s->dm);
-}
-
-static void slow_disk_remove(struct slow_disk *s)
-{
-	int i;
-
-	for (i = 0; i < 100 && dm_remove(s->name); i++)
-		usleep(50000);
-	loop_detach(s->loop);
-	unlink(s->path);
-}
-
 static void __attribute__((noreturn)) victim(const char *disk, int ready)
 {
 	struct rig r;
@@ -191,7 +158,7 @@ TEST_F_TIMEOUT(kill, reads_in_flight, 120)
 	int p[2], rc, i;
 	pid_t pid;
 
-	rc = slow_disk_make(&s, 1500);
+	rc = slow_disk_make(&s, PAGES, 1500);
 	if (rc == -ENODEV || rc == -EINVAL)
 		SKIP(return, "no dm-delay");
 	ASSERT_OK(rc);
@@ -221,7 +188,7 @@ TEST_F_TIMEOUT(kill, storage_hangs, 120)
 	int p[2], rc;
 	pid_t pid;
 
-	rc = slow_disk_make(&s, 0);
+	rc = slow_disk_make(&s, PAGES, 0);
 	if (rc == -ENODEV || rc == -EINVAL)
 		SKIP(return, "no dm-delay");
 	ASSERT_OK(rc);
