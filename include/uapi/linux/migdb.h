@@ -517,8 +517,8 @@ struct migdb_dirty {
  * Errors: EOPNOTSUPP (no bound VM), ESTALE (foreign reaper: the session is aborted),
  * ECANCELED (the session is aborted: it was, or now is because a page was written to
  * that is not in the memory table, or slots do not log, MIGDB_REASON_UNCOVERED), EINTR
- * (killed; there is more).  After ESTALE and ECANCELED the entries that it has not taken, that page's among them, are still
- * dirty in the rings, and the VMM's.
+ * (killed; there is more).  After ESTALE and ECANCELED the entries that it has not
+ * taken, that page's among them, are still dirty in the rings, and the VMM's.
  */
 struct migdb_harvest {
 	__u32 size;
