@@ -35,6 +35,7 @@
 #include <linux/userfaultfd.h>
 
 #include "kselftest_harness.h"
+#include "../include/stretch.h"
 #include "guest.h"
 
 #define PART_BLOCKS	256	/* vda1 starts at 1 MiB */
