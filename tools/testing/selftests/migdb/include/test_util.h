@@ -14,24 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 #include "kselftest_harness.h"
+#include "stretch.h"
 #include "rig.h"
-
-/*
- * A kernel with checkers takes several times as long: MIGDB_TIMEOUT_FACTOR.  Tests
- * have registered themselves by constructors with a priority, which come first.
- */
-static void __attribute__((constructor)) stretch_timeouts(void)
-{
-	const char *factor = getenv("MIGDB_TIMEOUT_FACTOR");
-	struct __fixture_metadata *f;
-	struct __test_metadata *t;
-
-	if (!factor || atoi(factor) < 2)
-		return;
-	for (f = __fixture_list; f; f = f->next)
-		for (t = f->tests; t; t = t->next)
-			t->timeout *= atoi(factor);
-}
 
 /* Into a file of cgroup, tracing and the like. */
 static inline int write_file(const char *path, const char *text)

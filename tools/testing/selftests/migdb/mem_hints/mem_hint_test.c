@@ -35,6 +35,7 @@
 #include <linux/userfaultfd.h>
 
 #include "kselftest_harness.h"
+#include "../include/stretch.h"
 #include "guest.h"
 
 #define PART_BLOCKS	256	/* vda1 starts at 1 MiB */
@@ -1646,9 +1647,12 @@ T(discard_keeps_frames)
 	ASSERT_EQ(munmap(p, 64 * PAGE), 0);
 	q = locked_pages(2048);
 	ASSERT_NE(q, NULL);
-	for (j = 0; j < 2048; j++)
+	for (j = 0; j < 2048; j++) {
+		uint64_t frame = frame_of(q + j * PAGE);
+
 		for (i = 0; i < 64; i++)
-			ASSERT_NE(frame_of(q + j * PAGE), frames[i]);
+			ASSERT_NE(frame, frames[i]);
+	}
 	EXPECT_TRUE(migration_complete(fd));
 }
 

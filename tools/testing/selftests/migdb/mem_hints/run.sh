@@ -45,7 +45,7 @@ src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
 guest_tests=(table_test disk_test hang_test channel_test mem_hint_test policy_test hintd_test)
 hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of mem_hint_test
-kimg='' mods='' krel='' memory=512M parameters=()
+kimg='' mods='' krel='' memory=512M factor=1 parameters=()
 
 # What is booted: the stock kernel, or LAB_KERNEL with its own mem_hints.
 choose_kernel() {
@@ -65,7 +65,7 @@ choose_kernel() {
 		# checkers: a shadow of an eighth of the memory, and several times slower
 		if grep -q '^CONFIG_KASAN=y' "$LAB_KERNEL/config"; then
 			memory=1536M
-			timeout=${timeout:-3600}
+			timeout=${timeout:-3600} factor=5
 		fi
 	fi
 	timeout=${timeout:-900}
@@ -138,6 +138,7 @@ make_initramfs() {
 		done
 		mount -t ext4 /dev/vda1 /mnt
 		EOT
+		echo "export MIGDB_TIMEOUT_FACTOR=$factor"
 		for t in "${guest_tests[@]}"; do
 			[ -n "$only" ] && [ "$only" != "$t" ] && continue
 			# the others load the module as they need it
