@@ -93,6 +93,10 @@ int mhint_kfunc_init(void);
 int mhint_channel_start(bool allow_local, bool privileged_peer);
 void mhint_channel_stop(void);
 
+/* held.c */
+void mhint_held_init(void);
+void mhint_held_exit(void);
+
 /* sysfs.c */
 int mhint_sysfs_init(void);
 void mhint_sysfs_exit(void);
