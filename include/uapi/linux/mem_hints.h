@@ -408,6 +408,7 @@ struct mem_hint_error {
  *              file or class that cannot be used
  * ENOMEM       no memory, or the memcg refused it
  * ENOSPC       a limit of the process or of the system is reached
+ * EDQUOT       the user has its share of what the system has
  * EINTR        a signal came
  * ESHUTDOWN    hints are switched off
  * ============ ==============================================================
@@ -510,7 +511,8 @@ struct mem_hint_query {
  * not on ext4 or XFS, encrypted, in persistent memory, or on a device that is
  * neither a hinted disk, a partition of one, nor described by SEGMENTS.
  * EAGAIN: the disk has not said yet who it is, for two seconds.
- * ENOSPC: @out_max_files, or the system's number of files.
+ * EMFILE: the process has named RLIMIT_NOFILE files.  ENOSPC: @out_max_files, or
+ * the system's number of files.
  */
 struct mem_hint_file {
 	__u32 flags;
@@ -814,7 +816,7 @@ struct mem_hint_event {
  * itself can be polled and read in the same way, from open() on.
  *
  * EMFILE, ENFILE: no file descriptor is left.  EBUSY: MEM_HINT_EVENTS_READY,
- * and too many have asked for that.
+ * and too many have asked for that.  EDQUOT: the same of the user.
  */
 struct mem_hint_events {
 	__u32 flags;

@@ -32,7 +32,6 @@
 #include <linux/lockdep.h>
 #include <linux/major.h>
 #include <linux/module.h>
-#include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -191,91 +190,6 @@ u32 mhint_disk_dev(u32 id)
 	return READ_ONCE(slots[id].devt);
 }
 
-/* The text of a sysfs attribute that the driver gave its disk, or -ENOENT. */
-static ssize_t disk_attr_text(struct gendisk *disk, const char *name, char *page)
-{
-	struct device *dev = disk_to_dev(disk);
-	const struct attribute_group **group;
-	struct device_attribute *da;
-	struct attribute **attr;
-
-	for (group = dev->groups; group && *group; group++) {
-		for (attr = (*group)->attrs; attr && *attr; attr++) {
-			if (strcmp((*attr)->name, name))
-				continue;
-			da = container_of(*attr, struct device_attribute, attr);
-			return da->show ? da->show(dev, da, page) : -ENOENT;
-		}
-	}
-	return -ENOENT;
-}
-
-/* The PCI function that @disk alone sits on: directly, or as its virtio device. */
-static struct device *disk_pci_function(struct gendisk *disk)
-{
-	struct device *dev = disk_to_dev(disk)->parent;
-
-	if (dev && dev->bus && !strcmp(dev->bus->name, "virtio"))
-		dev = dev->parent;
-	return dev && dev_is_pci(dev) ? dev : NULL;
-}
-
-static int disk_unique_id(struct gendisk *disk, struct mhint_ident *ident)
-{
-	static const struct {
-		enum blk_unique_id type;
-		const char *prefix;
-	} kinds[] = {
-		{ BLK_UID_NAA, "naa." },
-		{ BLK_UID_EUI64, "eui." },
-		{ BLK_UID_T10, "t10." },
-	};
-	bool scsi = !strncmp(disk->disk_name, "sd", 2);
-	u8 bytes[16];
-	int i, len;
-
-	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
-		len = disk->fops->get_unique_id(disk, bytes, kinds[i].type);
-		if (len <= 0 || len > sizeof(bytes))
-			continue;
-		if (scsi)
-			return mhint_ident_hex(ident, MEM_HINT_DISK_SCSI_WWID,
-					       kinds[i].prefix, bytes, len);
-		return mhint_ident_hex(ident, MEM_HINT_DISK_NVME_NGUID, "",
-				       bytes, len);
-	}
-	return -ENODATA;
-}
-
-static int disk_identify(struct gendisk *disk, struct mhint_ident *ident)
-{
-	struct device *function;
-	int err = -ENODATA;
-	ssize_t len;
-	char *page;
-
-	if (disk->fops->get_unique_id) {
-		err = disk_unique_id(disk, ident);
-	} else {
-		page = (char *)get_zeroed_page(GFP_KERNEL);
-		if (!page)
-			return -ENOMEM;
-		len = disk_attr_text(disk, "serial", page);
-		if (len > 0)
-			err = mhint_ident_text(ident, MEM_HINT_DISK_VIRTIO_SERIAL,
-					       page, len);
-		free_page((unsigned long)page);
-	}
-	if (!err)
-		return 0;
-
-	function = disk_pci_function(disk);
-	if (!function)
-		return err;
-	return mhint_ident_text(ident, MEM_HINT_DISK_PCI, dev_name(function),
-				MEM_HINT_IDENTITY_LEN);
-}
-
 static void refuse(struct mhint_slot *s, const char *why)
 {
 	pr_notice("disk %s is not hinted: %s\n", s->name, why);
@@ -312,7 +226,7 @@ static int open_and_ask(dev_t devt, u64 seq, bool identify, struct answer *a)
 		strscpy(a->name, disk->disk_name);
 		a->nr_sectors = get_capacity(disk);
 		if (identify)
-			err = disk_identify(disk, &a->ident);
+			err = mhint_disk_identify(disk, &a->ident);
 	}
 	/* At once: who hears the answer may want to remove the disk. */
 	__fput_sync(file);

@@ -24,15 +24,18 @@
 #include "call.h"
 #include "internal.h"
 #include "limits.h"
+#include "users.h"
 
 /*
  * @seen: number of the event that was read last.
  * @node: in the list of those that START waits for, or empty.
+ * @user: for whom it counts as one of those; else NULL.
  * @ready: number of the START that it was ready for last.
  */
 struct mhint_reader {
 	u64 seen;
 	struct list_head node;
+	struct mhint_user *user;
 	u64 ready;
 };
 
@@ -136,21 +139,39 @@ void mhint_events_complete(u32 outcome, u64 classes)
 
 /* ---- readers -------------------------------------------------------------- */
 
+/* START is to wait for @r: 0; -EDQUOT; -EBUSY: it waits for too many; -ENOMEM. */
+static int reader_charge(struct mhint_reader *r)
+{
+	struct mhint_user *user = mhint_user_current();
+	int err;
+
+	if (!user)
+		return -ENOMEM;
+	err = mhint_charge(user, MHINT_BUDGET_READERS, 1);
+	if (err) {
+		mhint_user_put(user);
+		return err == -ENOSPC ? -EBUSY : err;
+	}
+	r->user = user;
+	return 0;
+}
+
 static struct mhint_reader *reader_new(bool wait_for)
 {
 	struct mhint_reader *r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
+	int err;
 
 	if (!r)
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&r->node);
+	err = wait_for ? reader_charge(r) : 0;
+	if (err) {
+		kfree(r);
+		return ERR_PTR(err);
+	}
 	spin_lock(&lock);
 	r->seen = newest;
 	r->ready = waiting_start;	/* it does not hear of that one */
-	if (wait_for && nr_waited_for == MHINT_MAX_READY) {
-		spin_unlock(&lock);
-		kfree(r);
-		return ERR_PTR(-EBUSY);
-	}
 	if (wait_for) {
 		list_add(&r->node, &waited_for);
 		nr_waited_for++;
@@ -168,6 +189,10 @@ static void reader_free(struct mhint_reader *r)
 	}
 	spin_unlock(&lock);
 	wake_up(&readiness);
+	if (r->user) {
+		mhint_uncharge(r->user, MHINT_BUDGET_READERS, 1);
+		mhint_user_put(r->user);
+	}
 	kfree(r);
 }
 

@@ -16,12 +16,14 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "entry.h"
 #include "internal.h"
 #include "process.h"
 #include "snapshot.h"
+#include "users.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC	0x58465342	/* "XFSB"; private to XFS so far */
@@ -81,29 +83,34 @@ static int add_file(struct mhint_process *p, struct file *file, u32 *id)
 	struct mhint_file *f;
 	int err;
 
-	if (atomic_inc_return(&nr_files) > MHINT_MAX_FILES_ALL) {
-		err = -ENOSPC;
-		goto err_count;
-	}
+	/* Named files are open ones that have no descriptor. */
+	if (p->nr_files >= rlimit(RLIMIT_NOFILE))
+		return -EMFILE;
+	err = mhint_charge(p->user, MHINT_BUDGET_FILES, 1);
+	if (err)
+		return err;
 	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 	if (!f) {
 		err = -ENOMEM;
-		goto err_count;
+		goto err_charge;
 	}
+	atomic_inc(&nr_files);
 	refcount_set(&f->refs, 1);
 	f->file = get_file(file);
 	err = xa_alloc(&p->files, id, f, XA_LIMIT(0, MHINT_MAX_FILES - 1),
 		       GFP_KERNEL_ACCOUNT);
 	if (err) {
 		mhint_file_put(f);
-		return err == -EBUSY ? -ENOSPC : err;
+		if (err == -EBUSY)
+			err = -ENOSPC;
+		goto err_charge;
 	}
 	p->last_file = *id;
 	p->nr_files++;
 	return 0;
 
-err_count:
-	atomic_dec(&nr_files);
+err_charge:
+	mhint_uncharge(p->user, MHINT_BUDGET_FILES, 1);
 	return err;
 }
 
@@ -140,6 +147,7 @@ int mhint_file_remove(struct mhint_process *p, u32 id)
 	if (!f)
 		return -ENOENT;
 	p->nr_files--;
+	mhint_uncharge(p->user, MHINT_BUDGET_FILES, 1);
 	spin_lock(&p->spin);
 	mhint_spans_drop_key(&p->binds, id);
 	spin_unlock(&p->spin);
@@ -178,6 +186,7 @@ void mhint_files_drop(struct mhint_process *p)
 	xa_for_each(&p->files, i, f)
 		mhint_file_put(f);
 	xa_destroy(&p->files);
+	mhint_uncharge(p->user, MHINT_BUDGET_FILES, p->nr_files);
 	p->nr_files = 0;
 }
 

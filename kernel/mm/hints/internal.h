@@ -81,6 +81,10 @@ bool mhint_disk_next_stale(u32 *id, bool *gone);
 u32 mhint_disks_fill(struct mem_hint_disk *disks, u32 max);
 ssize_t mhint_disks_text(char *buf);
 
+/* disk_ident.c */
+struct mhint_ident;
+int mhint_disk_identify(struct gendisk *disk, struct mhint_ident *ident);
+
 /* kfunc.c */
 int bpf_mhint_note_rq(struct request *rq, unsigned int nr_bytes, u64 flags);
 int mhint_kfunc_init(void);
@@ -88,6 +92,10 @@ int mhint_kfunc_init(void);
 /* channel.c */
 int mhint_channel_start(bool allow_local, bool privileged_peer);
 void mhint_channel_stop(void);
+
+/* held.c */
+void mhint_held_init(void);
+void mhint_held_exit(void);
 
 /* sysfs.c */
 int mhint_sysfs_init(void);

@@ -63,6 +63,16 @@
 #define MHINT_MAX_FILES_ALL		(4 * MHINT_MAX_FILES)
 #define MHINT_MAX_SPANS_ALL		(64 * MHINT_MAX_SPANS)
 
+/*
+ * What one user may have of the three above and of MHINT_MAX_READY, and what is
+ * kept for CAP_SYS_RESOURCE: one part of so many.  A quarter is what the largest
+ * process needs, and a whole server with a process for each of 1000 connections;
+ * the part that is kept lets the administrator help one that others leave no
+ * room, by giving it the capability.
+ */
+#define MHINT_USER_SHARE		4
+#define MHINT_RESERVED_SHARE		4
+
 /* Virtual disks that have a map, and segments of all of them. */
 #define MHINT_MAX_VOLUMES		256
 #define MHINT_MAX_SEGMENTS_ALL		65536
@@ -70,6 +80,18 @@
 /* At START: entries for each hold of the lock, frames of a process in a row. */
 #define MHINT_SNAPSHOT_BATCH		4096
 #define MHINT_SNAPSHOT_TURN		65536
+
+/*
+ * Users take turns of so long, whatever they have said: much longer than it takes
+ * to borrow an address space, much shorter than what all of them have.
+ */
+#define MHINT_SLICE_US			5000
+
+/* Pages that are looked at between looks at the clock; each may read a disk. */
+#define MHINT_CLOCK_PAGES		16
+
+/* Entries of page tables that are looked at with interrupts off. */
+#define MHINT_ABSENT_BATCH		1024
 
 /* Pages that are looked up at once. */
 #define MHINT_WALK_PAGES		256

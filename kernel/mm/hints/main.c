@@ -79,6 +79,7 @@ static int __init mhint_init(void)
 	err = mhint_device_init();
 	if (err)
 		goto err_channel;
+	mhint_held_init();
 	mem_hints_register(&entry);
 	if (allow_local)
 		pr_warn("allow_local is set: any process of this guest can use the channel\n");
@@ -102,6 +103,7 @@ err_registry:
 static void __exit mhint_exit(void)
 {
 	mem_hints_unregister();
+	mhint_held_exit();
 	mhint_device_exit();
 	mhint_channel_stop();
 	mhint_sysfs_exit();

@@ -13,6 +13,7 @@
 #include <linux/hashtable.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -20,12 +21,12 @@
 
 #include "internal.h"
 #include "process.h"
+#include "users.h"
 
 static DEFINE_SPINLOCK(list_lock);
 static LIST_HEAD(processes);
 static DEFINE_HASHTABLE(by_mm, 8);
 static u32 nr_processes;
-static atomic_t nr_spans = ATOMIC_INIT(0);
 static atomic_t nr_pools = ATOMIC_INIT(0);
 /* Notifiers whose memory is not freed yet, by a callback of ours. */
 static atomic_t nr_notifiers = ATOMIC_INIT(0);
@@ -141,7 +142,7 @@ static void drop_spans(struct mhint_process *p, struct mhint_spans *s)
 
 	spin_lock(&p->spin);
 	v = s->v;
-	atomic_sub(s->size, &nr_spans);
+	mhint_uncharge(p->user, MHINT_BUDGET_SPANS, s->size);
 	s->v = NULL;
 	s->nr = 0;
 	s->size = 0;
@@ -168,6 +169,9 @@ static void process_drop(struct mhint_process *p)
 	spin_unlock(&p->spin);
 	held_orphan(&held);
 	mhint_files_drop(p);
+	mhint_uncharge(p->user, MHINT_BUDGET_PROCESSES, 1);
+	mhint_user_put(p->user);
+	put_pid(p->pid);
 	mmu_notifier_put(&p->mn);
 }
 
@@ -277,20 +281,48 @@ struct mhint_process *mhint_process_of(struct mm_struct *mm)
 	return found;
 }
 
+/* The first that is said of @mm, by @user: 0; -EEXIST: another thread was faster. */
+static int process_new(struct mm_struct *mm, struct mhint_user *user,
+		       struct mhint_process **process)
+{
+	struct mmu_notifier *mn = mmu_notifier_get(&process_ops, mm);
+	struct mhint_process *p;
+	bool listed;
+
+	if (IS_ERR(mn))
+		return PTR_ERR(mn);
+	p = container_of(mn, struct mhint_process, mn);
+	spin_lock(&list_lock);
+	listed = !list_empty(&p->node);
+	if (!listed) {
+		p->user = user;
+		p->pid = get_pid(task_tgid(current));
+		list_add_tail(&p->node, &processes);
+		hash_add(by_mm, &p->by_mm, (unsigned long)mm);
+		nr_processes++;
+	}
+	spin_unlock(&list_lock);
+	/* The list has one reference of the notifier. */
+	if (listed)
+		mmu_notifier_put(mn);
+	*process = p;
+	return listed ? -EEXIST : 0;
+}
+
 /**
  * mhint_process_current - what the calling process has said
  * @create: it is about to say something
  *
  * Return: for the rest of the call; NULL: nothing was said and !@create;
- * -ENOSPC: too many processes have said something; -ENOMEM; -EINVAL: a kernel
- * thread.
+ * -EDQUOT, -ENOSPC: too many processes have said something; -ENOMEM; -EINVAL: a
+ * kernel thread.
  */
 struct mhint_process *mhint_process_current(bool create)
 {
 	struct mm_struct *mm = current->mm;
 	struct mhint_process *p;
-	struct mmu_notifier *mn;
-	int err = 0;
+	struct mhint_user *user;
+	int err;
 
 	if (!mm)
 		return ERR_PTR(-EINVAL);
@@ -298,38 +330,32 @@ struct mhint_process *mhint_process_current(bool create)
 	if (p || !create)
 		return p;
 
-	mn = mmu_notifier_get(&process_ops, mm);
-	if (IS_ERR(mn))
-		return ERR_CAST(mn);
-	p = container_of(mn, struct mhint_process, mn);
-	spin_lock(&list_lock);
-	if (!list_empty(&p->node)) {
-		err = -EEXIST;	/* another thread was faster */
-	} else if (nr_processes >= MHINT_MAX_PROCESSES) {
-		err = -ENOSPC;
-	} else {
-		list_add_tail(&p->node, &processes);
-		hash_add(by_mm, &p->by_mm, (unsigned long)mm);
-		nr_processes++;
-	}
-	spin_unlock(&list_lock);
-	/* The list has one reference of the notifier. */
+	user = mhint_user_current();
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	/* Before it is in the list, which is so never longer than there is budget. */
+	err = mhint_charge(user, MHINT_BUDGET_PROCESSES, 1);
 	if (err)
-		mmu_notifier_put(mn);
-	return err == -ENOSPC ? ERR_PTR(err) : p;
+		goto out;
+	err = process_new(mm, user, &p);
+	if (!err)
+		return p;	/* which has the reference and what was charged */
+	mhint_uncharge(user, MHINT_BUDGET_PROCESSES, 1);
+out:
+	mhint_user_put(user);
+	return err == -EEXIST ? p : ERR_PTR(err);
 }
 
 /**
  * mhint_process_mms - the address spaces about which something was said
  * @nr: how many
  *
- * Return: an array, each with a reference (mmdrop), to be freed by kvfree();
- * NULL: none, or no memory.
+ * Return: an array, to be freed by mhint_process_mms_free(); NULL: no memory.
  */
-struct mm_struct **mhint_process_mms(u32 *nr)
+struct mhint_mm *mhint_process_mms(u32 *nr)
 {
 	struct mhint_process *p;
-	struct mm_struct **mms;
+	struct mhint_mm *mms;
 
 	*nr = 0;
 	mms = kvmalloc_array(MHINT_MAX_PROCESSES, sizeof(*mms), GFP_KERNEL);
@@ -338,10 +364,21 @@ struct mm_struct **mhint_process_mms(u32 *nr)
 	spin_lock(&list_lock);
 	list_for_each_entry(p, &processes, node) {
 		mmgrab(p->mn.mm);
-		mms[(*nr)++] = p->mn.mm;
+		mms[*nr].mm = p->mn.mm;
+		mms[*nr].user = mhint_user_id(p->user);
+		++*nr;
 	}
 	spin_unlock(&list_lock);
 	return mms;
+}
+
+void mhint_process_mms_free(struct mhint_mm *mms, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		mmdrop(mms[i].mm);
+	kvfree(mms);
 }
 
 /* Let go of the pages that the host might have dropped. */
@@ -368,25 +405,25 @@ void mhint_processes_unhold(void)
  * @s: one of its sets
  *
  * Return: 0, also where the set is as large as it may be and a change may fail
- * by -ENOSPC; -ENOSPC: all processes together have too many; -ENOMEM.
+ * by -ENOSPC; -EDQUOT, -ENOSPC: the user, or all together, have too many; -ENOMEM.
  */
 int mhint_process_room(struct mhint_process *p, struct mhint_spans *s)
 {
 	struct mhint_span *v, *old;
 	u32 size;
+	int err;
 
 	lockdep_assert_held(&p->lock);
 	if (s->nr + MHINT_SPANS_ROOM <= s->size || s->size == MHINT_MAX_SPANS)
 		return 0;
 	size = clamp(s->size * 2, MHINT_MIN_SPANS, MHINT_MAX_SPANS);
-	if (atomic_add_return(size - s->size, &nr_spans) > MHINT_MAX_SPANS_ALL) {
-		atomic_sub(size - s->size, &nr_spans);
-		return -ENOSPC;
-	}
+	err = mhint_charge(p->user, MHINT_BUDGET_SPANS, size - s->size);
+	if (err)
+		return err;
 	v = kvmalloc_array(size, sizeof(*v), GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
 			   __GFP_RETRY_MAYFAIL);
 	if (!v) {
-		atomic_sub(size - s->size, &nr_spans);
+		mhint_uncharge(p->user, MHINT_BUDGET_SPANS, size - s->size);
 		return -ENOMEM;
 	}
 	spin_lock(&p->spin);

@@ -5,7 +5,8 @@
  * Locks: mhint_process.lock (mutex: calls that change something, one at a time)
  * -> mhint_process.spin (the content of the sets; also taken by the mmu
  * notifier, so nothing is allocated and no fault is taken under it).
- * The lock of the list of processes comes before @spin; an xarray's is a leaf.
+ * The lock of the list of processes comes before @spin; an xarray's and that of
+ * users.c are leaves.
  */
 #ifndef MM_HINTS_PROCESS_H
 #define MM_HINTS_PROCESS_H
@@ -22,6 +23,8 @@
 #include "spans.h"
 
 struct file;
+struct mhint_user;
+struct pid;
 struct vm_area_struct;
 
 /**
@@ -66,6 +69,9 @@ struct mhint_held {
  * @mn: ties it to the address space: gone when that goes.
  * @node: in the list of all; empty once it is dropped.
  * @by_mm: in the same list, by address space.
+ * @user: for whom what it says counts; a reference, and what was charged, from
+ *	when it is listed until it is dropped.
+ * @pid: of the process that said the first of it; likewise.
  * @lock: guards the rest against other calls.
  * @spin: guards @binds, @hot, @discard, @pools, @held, @strayed.
  * @binds: which range is where in which file.
@@ -84,6 +90,8 @@ struct mhint_process {
 	struct mmu_notifier mn;
 	struct list_head node;
 	struct hlist_node by_mm;
+	struct mhint_user *user;
+	struct pid *pid;
 	struct mutex lock;	/* calls */
 	spinlock_t spin;	/* sets */
 	struct mhint_spans binds;
@@ -98,11 +106,22 @@ struct mhint_process {
 	bool strayed;
 };
 
+/**
+ * struct mhint_mm - an address space about which something was said
+ * @mm: a reference of it, not of its users.
+ * @user: mhint_user_id().
+ */
+struct mhint_mm {
+	struct mm_struct *mm;
+	u32 user;
+};
+
 struct mhint_process *mhint_process_current(bool create);
 struct mhint_process *mhint_process_of(struct mm_struct *mm);
-struct mm_struct **mhint_process_mms(u32 *nr);
+struct mhint_mm *mhint_process_mms(u32 *nr);
+void mhint_process_mms_free(struct mhint_mm *mms, u32 nr);
 void mhint_held_free(struct list_head *held);
-bool mhint_page_exclusive(struct page *page);	/* snapshot.c */
+bool mhint_page_exclusive(struct page *page);	/* walk.c */
 bool mhint_vma_discardable(struct vm_area_struct *vma);	/* ops.c */
 int mhint_process_room(struct mhint_process *p, struct mhint_spans *s);
 u64 mhint_processes_taken_back(void);

@@ -27,6 +27,7 @@ static const char *of_file(int error)
 	case EBADF: return "no such file descriptor, or not open for reading";
 	case EOPNOTSUPP: return "not a regular file of ext4 or XFS on a hinted disk, or one that is encrypted";
 	case EAGAIN: return "the disk has not said yet who it is";
+	case EMFILE: return "the process has named as many files as it may have open";
 	case ENOSPC: return "the process, or the system, has as many files as may be";
 	default: return NULL;
 	}
@@ -94,6 +95,7 @@ static const char *of_events(int error)
 	case EMFILE:
 	case ENFILE: return "no file descriptor is left";
 	case EBUSY: return "too many have asked that a migration waits for them";
+	case EDQUOT: return "too many processes of the user have asked that a migration waits for them";
 	default: return NULL;
 	}
 }
@@ -141,6 +143,7 @@ static const char *of_any(int error)
 	case ENOSYS: return "mem_hints is not loaded any more";
 	case ENOMEM: return "memory is short, or the memory cgroup is at its limit";
 	case ENOSPC: return "a limit of the process or of the system is reached";
+	case EDQUOT: return "the user has its share of what the system has";
 	case EINTR: return "a signal came";
 	case EAGAIN: return "nothing there yet";
 	case EPROTO: return "not a file descriptor that events are read from";

@@ -272,9 +272,90 @@ static bool test_disk_hangs(void)
 	return true;
 }
 
+#define DRIVER "/sys/bus/virtio/drivers/virtio_blk"
+#define ROUNDS 25
+
+/* Asks for the disks, over and over: each new one is asked who it is. */
+static pid_t ask_always(void)
+{
+	pid_t pid = fork();
+	char text[4096];
+
+	if (!pid)
+		for (;;)
+			hints_text("disks", text, sizeof(text));
+	return pid;
+}
+
+static bool wait_for_file(const char *path, bool there)
+{
+	int tries;
+
+	for (tries = 0; tries < 500; tries++) {
+		if (!access(path, F_OK) == there)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+static bool read_vdd(char *page)
+{
+	int fd = open_direct("/dev/vdd");
+	bool ok = fd >= 0 && pread(fd, page, PAGE, 0) == PAGE;
+
+	close(fd);
+	return ok;
+}
+
+/* The driver lets go of the disk after a while, and takes it again as a new one. */
+static bool unbind_and_bind(const char *device, char *page, unsigned int delay_us)
+{
+	CHECK(read_vdd(page));		/* noted: a new disk */
+	usleep(delay_us);
+	CHECK(write_text(DRIVER "/unbind", device));
+	CHECK(wait_for_file("/dev/vdd", false));
+	CHECK(write_text(DRIVER "/bind", device));
+	CHECK(wait_for_file("/dev/vdd", true));
+	return true;
+}
+
+static bool test_unbind(void)
+{
+	char link[256], *device, *page = locked_pages(1), text[4096], *at;
+	int i, len = readlink("/sys/block/vdd/device", link, sizeof(link) - 1);
+	bool ok = true;
+	pid_t asker;
+
+	CHECK(len > 0);
+	link[len] = 0;
+	device = strrchr(link, '/') + 1;
+	CHECK(begin());
+	asker = ask_always();
+	CHECK(asker > 0);
+	for (i = 0; i < ROUNDS && ok; i++)
+		ok = unbind_and_bind(device, page, i * 400);
+	kill(asker, SIGKILL);
+	waitpid(asker, NULL, 0);
+	CHECK(ok);
+	/* Those that were are forgotten, and the one that is there now is known. */
+	CHECK(disk_id("vdd") < 0);
+	CHECK(read_vdd(page));
+	for (i = 0; i < 100 && disk_id("vdd") < 0; i++)
+		usleep(50000);
+	CHECK(disk_id("vdd") >= 0);
+	CHECK(entry_is(page, disk_id("vdd"), 0));
+	CHECK(hints_text("disks", text, sizeof(text)));
+	at = strstr(text, " vdd ");
+	CHECK(at && !strstr(at + 1, " vdd "));
+	CHECK(end());
+	return true;
+}
+
 static const struct test tests[] = {
 	{ "a caller that may not open a disk does not refuse it for all", test_device_cgroup },
 	{ "a disk that hangs holds up nobody for long", test_disk_hangs },
+	{ "a disk may go while it is asked who it is", test_unbind },
 };
 
 int main(void)
