@@ -397,6 +397,21 @@ static int serve(struct dest *d)
 	return rc;
 }
 
+/* Beside whatever the others are doing: in the middle of an ioctl, or of a page. */
+static void *die_later(void *arg)
+{
+	usleep(*(const u32 *)arg * 1000);
+	kill(getpid(), SIGKILL);
+	return NULL;
+}
+
+static int set_fuse(const struct options *o)
+{
+	pthread_t thread;
+
+	return o->die_ms ? -pthread_create(&thread, NULL, die_later, (void *)&o->die_ms) : 0;
+}
+
 int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 {
 	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb = MDB_CLOSED };
@@ -408,6 +423,8 @@ int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 	rc = d.buf && d.unclaimed ? chan_accept(&d.chan, o->from) : -ENOMEM;
 	if (!rc)
 		rc = hello(&d);
+	if (!rc)
+		rc = set_fuse(o);
 	if (!rc)
 		rc = serve(&d);
 	if (rc)

@@ -54,6 +54,7 @@ static const char usage[] =
 "                   break one rule; must be found out\n"
 "  --cut-after KIB  cut the link after so much, first attempt only\n"
 "  --die-after KIB  the destination kills itself after so much\n"
+"  --die-after-ms N or so long after it has answered\n"
 "exit: 0 migrated and identical, 1 not migrated (the guest runs on here and\n"
 "checked itself), 2 memory or guest wrong, 3 usage or environment\n";
 
@@ -96,7 +97,7 @@ enum {
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
 	OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
-	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
+	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_DIE_MS, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -114,6 +115,7 @@ static const struct option long_options[] = {
 	{ "workers", 1, NULL, OPT_WORKERS }, { "claim-by-ioctl", 0, NULL, OPT_CLAIM },
 	{ "session-kib", 1, NULL, OPT_SESSION }, { "fault", 1, NULL, OPT_FAULT },
 	{ "cut-after", 1, NULL, OPT_CUT }, { "die-after", 1, NULL, OPT_DIE },
+	{ "die-after-ms", 1, NULL, OPT_DIE_MS },
 	{ "pair", 0, NULL, OPT_PAIR }, { "to", 1, NULL, OPT_TO },
 	{ "from", 1, NULL, OPT_FROM }, { "help", 0, NULL, OPT_HELP }, {}
 };
@@ -225,6 +227,9 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_DIE:
 			o->die_after = number(optarg) << 10;
 			break;
+		case OPT_DIE_MS:
+			o->die_ms = number(optarg);
+			break;
 		case OPT_PAIR:
 			o->pair = true;
 			break;
@@ -330,6 +335,7 @@ static int run_source(struct vm *vm, struct workload *w, struct options *o)
 			break;
 		o->cut_after = 0;
 		o->die_after = 0;
+		o->die_ms = 0;
 		usleep(300000);
 	}
 	if (!here_ok)

@@ -40,6 +40,7 @@ struct options {
 	enum fault fault;
 	u64 cut_after;		/* source: cut the link after so many bytes */
 	u64 die_after;		/* destination: SIGKILL itself likewise */
+	u32 die_ms;		/* or so long after HELLO */
 };
 
 /* What a migration came to, both sides. */
