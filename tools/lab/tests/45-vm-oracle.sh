@@ -3,7 +3,8 @@
 #
 # The oracle can fail: on the database VM it finds bytes that are flipped in built pages
 # (as does the check of the tables), a write that no log has seen, and what a destination
-# does that takes records too late; the demo's report is an error then.
+# does that takes records too late; the demo's report is an error then.  A frame of the
+# stream in which a bit flips makes an ordinary migration of it.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -89,7 +90,7 @@ tables_right() {
 	content_served db "$dir/flip.served" && cmp "$dir/flip.stored" "$dir/flip.served"
 }
 
-plan 29
+plan 35
 dir=$BUILD/tests/vm-oracle
 faulty=$BUILD/tests/vm-oracle-faulty
 "$TOP/tools/build/modules" faulty >&2
@@ -178,10 +179,25 @@ stays b
 run_clients_stop
 check "the VM runs on where it was" vm_wait_db db 60
 
+# A frame of the stream, of either side, in which a bit is not as it was.
+bad_frame() {
+	local side=$1 host=$2
+	faulty_module "$host" 3
+	vm_start db a --incoming
+	check "a bit flips in what the $side says: moves all the same" vm_migrate db b a "$dir/bad.$side" "${caps[@]}"
+	check "and says why" jq -e '.source["x-migdb"] | .state == "ordinary" and (.reason | test("corrupt stream"))' "$dir/bad.$side"
+	check "and all memory is the same" vm_oracle db b a "$dir/bad.$side.cmp" "${masks[@]}"
+	stays b
+	on "$host" 'echo 0 >/sys/module/migdb/parameters/fault'
+}
+vm_lab link --rate off
+vm_lab storage --rate 60000000
+bad_frame destination a
+bad_frame source b
+
 # One that changes rows in some built pages after it has verified them: a run of the demo.
 faulty_module a 1
 vm_lab link --rate 80mbit
-vm_lab storage --rate 60000000
 check "built pages are changed: a run as the demo makes it" run_migrate db migdb-ro b a "$dir/demo"
 check_says "the demo's report is an error, and says why" '^  migdb-ro: memory differs in [0-9]+ pages' demo_report "$dir/demo"
 finish
