@@ -18,7 +18,8 @@
 #   vm_oracle NAME FROM TO OUT [MASK...]   compares all RAM; 0: identical
 #   vm_oracle_again NAME HOST OUT [MASK...]   the same after a change on one side only
 #   vm_built NAME HOST OUT          which pages the move to HOST that begins now builds
-#   vm_flip NAME HOST OFFSET        a fault for the oracle to find
+#   vm_ram NAME HOST                where the guest's memory is in QEMU's
+#   vm_flip NAME HOST OFFSET [RAM]  a fault for the oracle to find
 #   vm_died NAME HOST               has the guest ended by itself?  Prints registers
 #   vm_cont NAME HOST / vm_quit NAME HOST / vm_pid NAME HOST
 #   vm_qmp NAME HOST JSON / vm_hmp NAME HOST COMMAND
@@ -36,6 +37,7 @@
 VM_LAB=$TOP/tools/lab/lab
 [ -z "${LAB_NAME:-}" ] || lab_names
 VM_DB_TIMEOUT=${VM_DB_TIMEOUT:-180}
+VM_SQL_TIMEOUT=${VM_SQL_TIMEOUT:-300}	# wrong memory may keep a query for ever
 VM_PREALLOC=${VM_PREALLOC:-}	# not empty: all of a VM's memory is there from the start
 
 vm_lab() {
@@ -199,7 +201,7 @@ vm_console() {
 vm_sql() {
 	local name=$1
 	shift
-	vm_lab netns mariadb -h "$(vm_ip "$name")" -u sbtest -psbtest --connect-timeout=10 -N -B -e "$*"
+	vm_lab netns timeout "$VM_SQL_TIMEOUT" mariadb -h "$(vm_ip "$name")" -u sbtest -psbtest --connect-timeout=10 -N -B -e "$*"
 }
 
 vm_wait_db() {
@@ -328,12 +330,21 @@ vm_built() {
 	vm_lab exec "$2" "cat /tmp/$1.built; rm /tmp/$1.built" >"$3"
 }
 
-# vm_flip NAME HOST OFFSET: inverts one byte of the guest's RAM from outside, which
-# the oracle has to find.
-vm_flip() {
+# vm_ram NAME HOST: the address of the guest's RAM in QEMU's memory.
+vm_ram() {
 	local hva
 	hva=$(vm_blocks "$1" "$2" | awk '$3 == "pc.ram" { print $1 }')
-	vm_lab exec "$2" "/opt/migdb/oracle/ramhash -f $((0x$hva + $3)) \$(cat /run/vm/$1.pid)"
+	[ -n "$hva" ] || die "no RAM of $1 on host $2"
+	printf '%d\n' "0x$hva"
+}
+
+# vm_flip NAME HOST OFFSET [RAM]: inverts one byte of the guest's RAM from outside, which
+# the oracle has to find.  With RAM of vm_ram it does without the monitor, which a
+# migration has for itself.
+vm_flip() {
+	local ram=${4:-}
+	[ -n "$ram" ] || ram=$(vm_ram "$1" "$2") || return
+	vm_lab exec "$2" "/opt/migdb/oracle/ramhash -f $((ram + $3)) \$(cat /run/vm/$1.pid)"
 }
 
 # vm_migrate NAME FROM TO OUT [OPTION...]: TO must wait with --incoming.

@@ -1,72 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The database VM moves with migdb, under load and back again, with the oracle on;
-# the oracle and the check of the tables find bytes that are flipped in built pages;
-# then what must not go wrong: the destination's operator has switched migdb off, its
-# QEMU dies in mid-move, it is an unpatched QEMU, its module is gone.
+# The database VM moves with migdb, under load and back again, with the oracle on (that
+# it can fail is for 45-vm-oracle); then what must not go wrong: the destination's
+# operator has switched migdb off, its QEMU dies in mid-move, it is an unpatched QEMU, its
+# module is gone.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../lib/lab-lib.sh"
 . "$TOP/tools/lab/lib/scene.sh"
-
-# row_pages SET BUILT DISK ID: up to 3 built pages that hold rows of a sysbench table, as
-# "OFFSET TEXT": where a byte of column c is in guest memory, and what stands there.
-# ID is the number of DISK in the guest's hint table.
-row_pages() {
-	/usr/bin/python3 - "$@" <<-'END'
-	import re, sys
-	names, built, disk, number = sys.argv[1:]
-	done = {line.strip() for line in open(built)}
-	row = re.compile(rb"(?<![0-9-])(?:[0-9]{11}-){9}[0-9]{11}(?![0-9-])")
-	found = []
-	with open(disk, "rb") as image:
-	    for line in open(names):
-	        gfn, of, block = line.split()[:3]
-	        if gfn not in done or of != number:
-	            continue
-	        image.seek(int(block) * 4096)
-	        rows = list(row.finditer(image.read(4096)))
-	        # full pages: of the clustered index, as they were loaded
-	        if len(rows) > 15:
-	            at = rows[len(rows) // 2]
-	            found.append((int(gfn, 16) * 4096 + at.start(), at.group().decode()[:8]))
-	for at, text in [found[i] for i in (0, len(found) // 2, len(found) - 1)] if found else []:
-	    print(at, text)
-	END
-}
-
-# in_memory HOST OFFSET: eight bytes of the guest's memory, as text or dots.
-in_memory() {
-	local hva
-	hva=$(vm_blocks db "$1" | awk '$3 == "pc.ram" { print $1 }')
-	on "$1" "/opt/migdb/oracle/ramhash -p $((0x$hva + $2)),8 \$(cat /run/vm/db.pid)" |
-		/usr/bin/python3 -c 'import sys; print("".join(chr(b) if 32 < b < 127 else "." for b in bytes.fromhex(sys.stdin.read())))'
-}
-
-# flip_rows HOST [back]: the first byte of each, after a look at what stands there.
-flip_rows() {
-	local at text now
-	while read -r -u 3 at text; do
-		[ "${2:-}" != back ] || text=.${text:1}
-		now=$(in_memory "$1" "$at")
-		[ "$now" = "$text" ] || { echo "guest address $at holds $now, not $text"; return 1; }
-		vm_flip db "$1" "$at"
-	done 3<"$dir/rows"
-}
-
-named_all() {
-	local at text
-	while read -r at text; do
-		grep -qx "differs pc.ram $(printf '0x%x gfn 0x%x' $((at / 4096 * 4096)) $((at / 4096))) in the construct set, built" \
-			"$dir/flip.cmp" || { cat "$dir/flip.cmp"; return 1; }
-	done <"$dir/rows"
-	[ "$(jq .differing "$dir/flip.cmp.json")" = "$(wc -l <"$dir/rows")" ]
-}
-
-tables_right() {
-	content_served db "$dir/flip.served" && cmp "$dir/flip.stored" "$dir/flip.served"
-}
 
 # called_by_uuid HOST ROLE: the log line and the record of the last session of HOST.
 called_by_uuid() {
@@ -78,7 +20,7 @@ called_by_uuid() {
 		jq -e --arg uuid "$uuid" --arg role "$2" '.label == $uuid and .role == $role and .outcome == "done"'
 }
 
-plan 48
+plan 39
 dir=$BUILD/tests/vm-migdb
 scene_up "$dir" migdb
 check "the device is root's and that of group kvm" test "$(on a stat -c %a:%U:%G /dev/vhost-migdb)" = 660:root:kvm
@@ -100,34 +42,17 @@ vm_lab link --rate off
 mapfile -t masks < <(vm_masks db)
 check "the guest tells where wall clock and hint table are" test ${#masks[@]} -eq 2
 
-disk=$(vm_ssh db "awk '\$NF == \"migdb-data\" { print \$1 }' /sys/kernel/mm/hints/disks")
-
-# The checks can fail: built pages of a move without load, changed after it.
 vm_start db b --incoming
-vm_built db b "$dir/flip.cmp.built" &
+vm_built db b "$dir/quiet.cmp.built" &
 watcher=$!
-check "without load: moves from a to b" vm_migrate db a b "$dir/flip" "${caps[@]}"
-check "and all memory is the same" vm_oracle db a b "$dir/flip.cmp" "${masks[@]}"
+check "without load: moves from a to b" vm_migrate db a b "$dir/quiet" "${caps[@]}"
+check "and all memory is the same" vm_oracle db a b "$dir/quiet.cmp" "${masks[@]}"
 wait $watcher || true
-diag "claims at the end: $(cat "$dir/flip.cmp.built.json"); session: $(jq -c '.destination["x-migdb"] | {"built-pages", "recorded-pages"}' "$dir/flip")"
-check "the pages that were built are known" test "$(jq .pages "$dir/flip.cmp.built.json")" = "$(jq '.destination["x-migdb"]["built-pages"]' "$dir/flip")"
-check "all of them are in the construct set" bash -c '! grep -vxFf <(cut -d" " -f1 "$0.set") "$0.built"' "$dir/flip.cmp"
-row_pages "$dir/flip.cmp.set" "$dir/flip.cmp.built" "$dir/disks/data.img" "$disk" >"$dir/rows"
-check "three of them hold rows" test "$(wc -l <"$dir/rows")" = 3
-gfn=$(($(head -1 "$dir/rows" | cut -d' ' -f1) / 4096))
-check_says "a mask in a built page is refused" "wall-clock is in gfn $(printf 0x%x $gfn), which is in the construct set" \
-	vm_oracle db a b "$dir/mask.cmp" "wall-clock=pc.ram:$((gfn * 4096)),12" "${masks[@]:1}"
-check "a byte of each is flipped at the destination" flip_rows b
-check_fails "the oracle finds it" vm_oracle_again db b "$dir/flip.cmp" "${masks[@]}"
-check "and names these three pages" named_all
+diag "claims at the end: $(cat "$dir/quiet.cmp.built.json"); session: $(jq -c '.destination["x-migdb"] | {"built-pages", "recorded-pages"}' "$dir/quiet")"
+check "the pages that were built are known" test "$(jq .pages "$dir/quiet.cmp.built.json")" = "$(jq '.destination["x-migdb"]["built-pages"]' "$dir/quiet")"
+check "all of them are in the construct set" bash -c '! grep -vxFf <(cut -d" " -f1 "$0.set") "$0.built"' "$dir/quiet.cmp"
 vm_cont db b
 vm_quit db a
-check "the tables are read out of disk and log" content_stored db b "$dir/flip.stored" 0
-check_fails "the tables are found wrong" tables_right
-vm_stop db b
-check "the bytes are put right" flip_rows b back
-vm_cont db b
-check "the tables are found right" tables_right
 
 on a 'echo 0 >/sys/kernel/migdb/enabled'
 vm_start db a --incoming

@@ -9,25 +9,10 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <linux/kvm.h>
-#include <linux/vhost.h>
 #include "test_util.h"
+#include "vhost_worker.h"
 
 #define PAGES	256
-
-#ifndef VHOST_NEW_WORKER
-#define VHOST_NEW_WORKER _IOR(VHOST_VIRTIO, 0x8, struct vhost_worker_state)
-#define VHOST_FREE_WORKER _IOW(VHOST_VIRTIO, 0x9, struct vhost_worker_state)
-#define VHOST_ATTACH_VRING_WORKER _IOW(VHOST_VIRTIO, 0x15, struct vhost_vring_worker)
-#define VHOST_GET_VRING_WORKER _IOWR(VHOST_VIRTIO, 0x16, struct vhost_vring_worker)
-struct vhost_worker_state {
-	unsigned int worker_id;
-};
-
-struct vhost_vring_worker {
-	unsigned int index;
-	unsigned int worker_id;
-};
-#endif
 
 #define STATE(_s)	(1u << MIGDB_STATE_##_s)
 #define ALL_STATES	(STATE(IDLE) | STATE(ARMING) | STATE(TRACKING) | STATE(SEALED) | \

@@ -130,6 +130,52 @@ TEST_F_TIMEOUT(kill, vmm_at_random_points_bitmap, 600)
 		    rounds_wanted());
 }
 
+/*
+ * Only the destination dies, any time before the switchover: the guest runs on at the
+ * source and finds its memory as it should be, and both sessions are gone.
+ */
+static void kill_destinations(struct __test_metadata *_metadata, const char *mode, u32 rounds)
+{
+	u32 i, with_set = 0, too_late = 0;
+	struct refvmm v = {};
+	char options[256];
+	int rc;
+
+	for (i = 0; i < rounds; i++) {
+		snprintf(options, sizeof(options),
+			 "--pair --make-disk --mem 48 --warm-ms 50 --bandwidth 8 %s --seed %u --die-after-ms %u",
+			 mode, rand(), rand() % 3000);
+		rc = refvmm_run(&v, "source", options);
+		ASSERT_EQ(0, sessions_left(10000)) TH_LOG("round %u: sessions are left", i);
+		if (refvmm_has(&v, "\"migrated\":true")) {
+			too_late++;
+			continue;
+		}
+		ASSERT_EQ(1, rc) TH_LOG("%s: %s\n%s", options, v.last, refvmm_said(&v));
+		ASSERT_TRUE(refvmm_has(&v, "\"migrated\":false,"));
+		ASSERT_TRUE(refvmm_has(&v, "\"guest_ok\":true")) TH_LOG("%s", v.last);
+		with_set += refvmm_number(&v, "pages_skipped", 0) > 0;
+	}
+	refvmm_clean(&v);
+	TH_LOG("of %u destinations %u died when pages were left out, %u after the switchover",
+	       rounds, with_set, too_late);
+	ASSERT_LE(rounds / 2, with_set);
+}
+
+TEST_F_TIMEOUT(kill, destination_at_random_points_ring, 600)
+{
+	if (!vm_supported(4096))
+		SKIP(return, "no /dev/kvm with dirty rings");
+	kill_destinations(_metadata, "--ring", rounds_wanted());
+}
+
+TEST_F_TIMEOUT(kill, destination_at_random_points_bitmap, 600)
+{
+	if (!vm_supported(0))
+		SKIP(return, "no /dev/kvm");
+	kill_destinations(_metadata, "--bitmap", rounds_wanted());
+}
+
 /* A rig in a child process, on a disk that takes its time. */
 static void __attribute__((noreturn)) victim(const char *disk, int ready)
 {

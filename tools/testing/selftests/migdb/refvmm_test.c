@@ -92,6 +92,54 @@ TEST_F_TIMEOUT(refvmm, dma_heavy, 120)
 	CHECK_BUILT();
 }
 
+/*
+ * Pages are discarded at the source, of which no log tells: every one of them is taken
+ * back, whether it was recorded or not yet.
+ */
+TEST_F_TIMEOUT(refvmm, balloon_ring, 120)
+{
+	RUN(0, "--ring --balloon");
+	CHECK_BUILT();
+	ASSERT_LT(100, refvmm_number(&self->v, "invalidated", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, balloon_bitmap_anonymous_memory, 120)
+{
+	RUN(0, "--bitmap --anon --balloon");
+	CHECK_BUILT();
+	ASSERT_LT(100, refvmm_number(&self->v, "invalidated", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, balloon_without_migdb, 120)
+{
+	RUN(0, "--bitmap --balloon --no-migdb");
+	CHECK_ORDINARY();
+}
+
+/* The destination as a VMM with more cores to spend has it. */
+TEST_F_TIMEOUT(refvmm, three_workers, 120)
+{
+	RUN(0, "--ring --workers 3");
+	CHECK_BUILT();
+	ASSERT_EQ(3, refvmm_number(&self->v, "workers", 0));
+}
+
+/* And as one has it that does not map the claims. */
+TEST_F_TIMEOUT(refvmm, claims_by_ioctl, 120)
+{
+	RUN(0, "--ring --claim-by-ioctl");
+	CHECK_BUILT();
+}
+
+TEST_F_TIMEOUT(refvmm, more_memory_than_the_vmm_allows, 120)
+{
+	RUN(0, "--ring --session-kib 64");
+	CHECK_ORDINARY();
+	ASSERT_EQ(0, refvmm_number(&self->v, "pages_skipped", 0));
+	RUN(0, "--ring --session-kib 262144");
+	CHECK_BUILT();
+}
+
 /* Two processes that were started apart; the source makes the disk, so it is first. */
 static int run_apart(struct refvmm *v, const char *address, const char *source_options,
 		     const char *dest_options)
@@ -268,6 +316,13 @@ TEST_F_TIMEOUT(refvmm, fault_hash_before_arm_is_refused, 120)
 {
 	RUN(0, "--ring --fault hash-before-arm");
 	CHECK_ORDINARY();
+}
+
+TEST_F_TIMEOUT(refvmm, fault_unseen_discard_is_found, 120)
+{
+	RUN(2, "--ring --balloon --fault unseen-discard");
+	ASSERT_LT(0, refvmm_number(&self->v, "differ", 0));
+	ASSERT_EQ(0, refvmm_number(&self->v, "invalidated", 0));
 }
 
 TEST_F_TIMEOUT(refvmm, fault_late_record_is_found, 120)

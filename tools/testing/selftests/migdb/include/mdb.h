@@ -41,6 +41,8 @@ int mdb_open(struct mdb *m);
 void mdb_close(struct mdb *m);
 int mdb_info(struct mdb *m, u64 nr_pages, struct migdb_get_info *info);
 int mdb_set_owner(struct mdb *m);
+/* One more worker, for these lanes (bits of @lanes; below MIGDB_NR_LANES). */
+int mdb_add_worker(struct mdb *m, u32 lanes);
 int mdb_set_memory(struct mdb *m, u64 gpa, u64 bytes, void *hva);
 /* The same as two regions that touch, @first bytes in the first. */
 int mdb_set_two_regions(struct mdb *m, u64 gpa, u64 first, u64 bytes, void *hva);

@@ -80,6 +80,9 @@ void vm_log(struct vm *vm, bool on);
 u64 vm_get_dirty_bitmap(struct vm *vm, u64 *bitmap);
 u64 vm_ring_reap(struct vm *vm, u64 *bitmap);
 
+/* Gives pages back to the host: they are zero then, and no log has it. */
+void vm_discard(struct vm *vm, u64 page, u64 count);
+
 /* A device of this VMM wrote to guest memory: after the data is there. */
 static inline void vm_dma_mark(struct vm *vm, u64 gpa)
 {

@@ -13,6 +13,12 @@
 #define WORKLOAD_GUEST_DISK	5	/* the guest's number of its disk */
 #define WORKLOAD_HOST_DISK	0	/* the VMM's */
 
+/*
+ * Between the zero pages: pages that hold blocks of their own, which the guest never
+ * writes to, and which the VMM may take away.
+ */
+#define BALLOON_STRIDE	4
+
 struct workload_config {
 	u64 seed;
 	u64 rate;		/* guest steps per second, all vCPUs; 0: no limit */
@@ -28,6 +34,7 @@ struct workload {
 	int disk;		/* O_DIRECT */
 	u64 disk_blocks;
 	u64 pool_pages, heap_pages, zero_pages;
+	u64 balloon_first, balloon_pages;	/* every BALLOON_STRIDE-th page */
 	u64 command;		/* GUEST_RUN or GUEST_CHECK, by all vCPUs */
 	u32 checked;		/* vCPUs that have finished GUEST_CHECK */
 	u64 nr_requests;

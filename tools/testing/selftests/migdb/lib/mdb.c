@@ -9,8 +9,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <linux/vhost.h>
 #include "mdb.h"
+#include "vhost_worker.h"
 
 static int do_ioctl(struct mdb *m, unsigned long cmd, void *arg)
 {
@@ -52,6 +52,21 @@ int mdb_info(struct mdb *m, u64 nr_pages, struct migdb_get_info *info)
 int mdb_set_owner(struct mdb *m)
 {
 	return do_ioctl(m, VHOST_SET_OWNER, NULL);
+}
+
+int mdb_add_worker(struct mdb *m, u32 lanes)
+{
+	struct vhost_worker_state w = {};
+	struct vhost_vring_worker v;
+	int rc = do_ioctl(m, VHOST_NEW_WORKER, &w);
+	u32 lane;
+
+	for (lane = 0; !rc && lane < MIGDB_NR_LANES; lane++) {
+		v = (struct vhost_vring_worker){ .index = lane, .worker_id = w.worker_id };
+		if (lanes >> lane & 1)
+			rc = do_ioctl(m, VHOST_ATTACH_VRING_WORKER, &v);
+	}
+	return rc;
 }
 
 int mdb_set_two_regions(struct mdb *m, u64 gpa, u64 first, u64 bytes, void *hva)

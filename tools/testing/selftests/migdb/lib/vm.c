@@ -446,3 +446,16 @@ void vm_dma_collect(struct vm *vm, u64 *bitmap)
 		if (__atomic_load_n(&vm->dma_dirty[i], __ATOMIC_RELAXED))
 			bitmap[i] |= __atomic_exchange_n(&vm->dma_dirty[i], 0, __ATOMIC_ACQ_REL);
 }
+
+void vm_discard(struct vm *vm, u64 page, u64 count)
+{
+	u64 at = page * MDB_PAGE, bytes = count * MDB_PAGE;
+	int rc;
+
+	if (vm->ram_fd >= 0)
+		rc = fallocate(vm->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, bytes);
+	else
+		rc = madvise(vm->ram + at, bytes, MADV_DONTNEED);
+	if (rc)
+		fail("discard");
+}

@@ -43,7 +43,7 @@ u64 workload_disk_blocks(const struct workload_config *cfg, u64 bytes)
 	u64 pool, heap, zero;
 
 	shares(cfg, bytes, &pool, &heap, &zero);
-	return pool * 2;
+	return pool * 2 + zero / BALLOON_STRIDE;
 }
 
 int workload_make_disk(const struct workload_config *cfg, int fd, u64 blocks)
@@ -169,7 +169,8 @@ void workload_attach(struct workload *w, struct vm *vm, int disk_fd,
 {
 	*w = (struct workload){ .cfg = *cfg, .vm = vm, .disk = disk_fd };
 	shares(cfg, vm->bytes, &w->pool_pages, &w->heap_pages, &w->zero_pages);
-	w->disk_blocks = w->pool_pages * 2;
+	w->balloon_pages = w->zero_pages / BALLOON_STRIDE;
+	w->disk_blocks = w->pool_pages * 2 + w->balloon_pages;
 }
 
 /*
@@ -181,7 +182,7 @@ static void bad_hints(struct workload *w, u64 heap_gpa, u64 zero_gpa)
 	struct hint_table *t = &w->hints;
 	u64 heap = heap_gpa / MDB_PAGE, zero = zero_gpa / MDB_PAGE, i;
 
-	for (i = 0; i < w->zero_pages; i += 4)		/* the page is zero */
+	for (i = 0; i < w->zero_pages; i += BALLOON_STRIDE)		/* the page is zero */
 		hints_set(t, zero + i, hint_entry(WORKLOAD_GUEST_DISK, i));
 	for (i = 0; i < w->heap_pages; i += 16)		/* some other block */
 		hints_set(t, heap + i, hint_entry(WORKLOAD_GUEST_DISK, i % w->disk_blocks));
@@ -196,6 +197,18 @@ static void bad_hints(struct workload *w, u64 heap_gpa, u64 zero_gpa)
 	for (i = t->nr_frames; i % MEM_HINT_SLOTS; i++)
 		hints_set(t, i, hint_entry(WORKLOAD_GUEST_DISK, i));
 	hints_root(t)->nr_frames = i;
+}
+
+static void setup_balloon(struct workload *w, u64 zero_gpa)
+{
+	u64 block = w->pool_pages * 2, i, page;
+
+	w->balloon_first = zero_gpa / MDB_PAGE + 1;
+	for (i = 0; i < w->balloon_pages; i++, block++) {
+		page = w->balloon_first + i * BALLOON_STRIDE;
+		disk_io(w, false, page * MDB_PAGE, block);
+		hints_set(&w->hints, page, hint_entry(WORKLOAD_GUEST_DISK, block));
+	}
 }
 
 static void setup_cpu(struct workload *w, int index, u64 heap_gpa, u64 pool_gpa, u64 *at)
@@ -255,4 +268,5 @@ void workload_setup(struct workload *w, struct vm *vm, int disk_fd,
 		exit(EXIT_FAILURE);
 	}
 	bad_hints(w, heap_gpa, zero_gpa);
+	setup_balloon(w, zero_gpa);
 }

@@ -56,6 +56,7 @@ struct result {
 	u64 drain_ns, memory_bytes;
 	u64 by_reason[MIGDB_NR_REASONS];
 	u32 state, reason;
+	u32 workers, reserved;
 };
 
 #define MSG_MAX_BYTES	(1U << 20)

@@ -4,7 +4,8 @@
  * eventfd for what the kernel wants carried back.
  *
  * The API in the order of a migration:
- *	VHOST_SET_OWNER, VHOST_SET_MEM_TABLE, MIGDB_SET_DISK, MIGDB_START(dest)
+ *	MIGDB_GET_INFO, VHOST_SET_OWNER, workers, VHOST_SET_MEM_TABLE, MIGDB_SET_DISK,
+ *	MIGDB_START(dest)
  *	write(rx) what comes; read(tx) what goes back; claim each page that the
  *	stream brings, before it is written
  *	MIGDB_DRAIN when the source is sealed; MIGDB_COMPLETE before the guest runs
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "refvmm.h"
+#include "session.h"
 #include "siphash.h"
 
 /* FAULT_LATE_RECORD: time for the reads that its records ask for. */
@@ -49,13 +50,32 @@ struct dest {
 	u8 *unclaimed;		/* a byte per page */
 };
 
+/* @nr workers share the lanes, each of which fetches and verifies by itself. */
+static int add_workers(struct dest *d, u32 nr)
+{
+	u32 i, lane, lanes;
+	int rc = 0;
+
+	for (i = 0; i < nr && !rc; i++) {
+		for (lane = i, lanes = 0; lane < MIGDB_NR_LANES; lane += nr)
+			lanes |= 1u << lane;
+		rc = mdb_add_worker(&d->mdb, lanes);
+		d->result.workers += !rc;
+	}
+	return rc;
+}
+
 static void setup(struct dest *d, const u8 uuid[MIGDB_UUID_BYTES])
 {
 	struct mdb *m = &d->mdb;
 	int rc = mdb_open(m);
 
 	if (!rc)
+		rc = session_ask(m, d->vm, d->o, MIGDB_ROLE_DEST);
+	if (!rc)
 		rc = mdb_set_owner(m);
+	if (!rc)
+		rc = add_workers(d, d->o->workers);
 	if (!rc)
 		rc = mdb_set_memory(m, 0, d->vm->bytes, d->vm->ram);
 	if (!rc)
@@ -99,29 +119,34 @@ static int take_frames(struct dest *d, const void *data, u32 bytes)
 	return carry(d);
 }
 
-static void claim(struct dest *d, u64 first, u64 count)
+static int claim(struct dest *d, u64 first, u64 count)
 {
 	u64 page;
 
 	if (!d->live)
-		return;
+		return 0;
 	if (d->o->fault == FAULT_LATE_RECORD && !d->released) {
 		memset(d->unclaimed + first, 1, count);
-		return;
+		return 0;
 	}
+	/* A page that could not be claimed must not be written: no migration, then. */
+	if (d->o->claim_by_ioctl)
+		return mdb_claim(&d->mdb, first, count);
 	for (page = first; page < first + count; page++)
 		mdb_claim_byte(&d->mdb, page);
+	return 0;
 }
 
 static int take_pages(struct dest *d, const struct msg *m)
 {
 	u64 count = m->bytes / MDB_PAGE;
+	int rc;
 
 	if (m->bytes % MDB_PAGE || m->arg > d->vm->nr_pages || count > d->vm->nr_pages - m->arg)
 		return -EPROTO;
 	/* First the claim, then the bytes: straight into guest memory. */
-	claim(d, m->arg, count);
-	return chan_recv_data(&d->chan, d->vm->ram + m->arg * MDB_PAGE, m->bytes);
+	rc = count ? claim(d, m->arg, count) : 0;
+	return rc ? rc : chan_recv_data(&d->chan, d->vm->ram + m->arg * MDB_PAGE, m->bytes);
 }
 
 static int take_zero(struct dest *d, const struct msg *m)
@@ -136,7 +161,9 @@ static int take_zero(struct dest *d, const struct msg *m)
 		return rc;
 	if (m->arg > d->vm->nr_pages || count > d->vm->nr_pages - m->arg)
 		return -EPROTO;
-	claim(d, m->arg, count);
+	rc = count ? claim(d, m->arg, count) : 0;
+	if (rc)
+		return rc;
 	memset(d->vm->ram + m->arg * MDB_PAGE, 0, count * MDB_PAGE);
 	return 0;
 }
@@ -370,6 +397,21 @@ static int serve(struct dest *d)
 	return rc;
 }
 
+/* Beside whatever the others are doing: in the middle of an ioctl, or of a page. */
+static void *die_later(void *arg)
+{
+	usleep(*(const u32 *)arg * 1000);
+	kill(getpid(), SIGKILL);
+	return NULL;
+}
+
+static int set_fuse(const struct options *o)
+{
+	pthread_t thread;
+
+	return o->die_ms ? -pthread_create(&thread, NULL, die_later, (void *)&o->die_ms) : 0;
+}
+
 int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 {
 	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb = MDB_CLOSED };
@@ -381,6 +423,8 @@ int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 	rc = d.buf && d.unclaimed ? chan_accept(&d.chan, o->from) : -ENOMEM;
 	if (!rc)
 		rc = hello(&d);
+	if (!rc)
+		rc = set_fuse(o);
 	if (!rc)
 		rc = serve(&d);
 	if (rc)

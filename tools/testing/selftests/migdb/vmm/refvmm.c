@@ -44,11 +44,17 @@ static const char usage[] =
 "  --warm-ms N, --after-ms N  how long the guest runs before and after (300)\n"
 "  --round-ms N     pause between two rounds of pre-copy (0)\n"
 "  --attempts N     try again after a failure (1)\n"
+"  --balloon        the guest gives pages back while it moves\n"
+"  --workers N      of the destination, to fetch and verify (the one that vhost makes)\n"
+"  --claim-by-ioctl the destination does not touch the claim bytes\n"
+"  --session-kib N  ordinary, if a session may need more kernel memory (no limit)\n"
 "  --progress       say what happens\n"
 "test-only:\n"
-"  --fault flip|hash-before-arm|late-record   break one rule; must be found out\n"
+"  --fault flip|hash-before-arm|late-record|unseen-discard\n"
+"                   break one rule; must be found out\n"
 "  --cut-after KIB  cut the link after so much, first attempt only\n"
 "  --die-after KIB  the destination kills itself after so much\n"
+"  --die-after-ms N or so long after it has answered\n"
 "exit: 0 migrated and identical, 1 not migrated (the guest runs on here and\n"
 "checked itself), 2 memory or guest wrong, 3 usage or environment\n";
 
@@ -81,6 +87,8 @@ static enum fault parse_fault(const char *name)
 		return FAULT_HASH_BEFORE_ARM;
 	if (!strcmp(name, "late-record"))
 		return FAULT_LATE_RECORD;
+	if (!strcmp(name, "unseen-discard"))
+		return FAULT_UNSEEN_DISCARD;
 	die(name, EINVAL);
 }
 
@@ -88,7 +96,8 @@ enum {
 	OPT_MEM = 256, OPT_CPUS, OPT_ANON, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
-	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
+	OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
+	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_DIE_MS, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -102,8 +111,11 @@ static const struct option long_options[] = {
 	{ "max-ms", 1, NULL, OPT_MAX_MS }, { "grace-ms", 1, NULL, OPT_GRACE },
 	{ "warm-ms", 1, NULL, OPT_WARM }, { "after-ms", 1, NULL, OPT_AFTER },
 	{ "round-ms", 1, NULL, OPT_ROUND }, { "attempts", 1, NULL, OPT_ATTEMPTS },
-	{ "progress", 0, NULL, OPT_PROGRESS }, { "fault", 1, NULL, OPT_FAULT },
+	{ "progress", 0, NULL, OPT_PROGRESS }, { "balloon", 0, NULL, OPT_BALLOON },
+	{ "workers", 1, NULL, OPT_WORKERS }, { "claim-by-ioctl", 0, NULL, OPT_CLAIM },
+	{ "session-kib", 1, NULL, OPT_SESSION }, { "fault", 1, NULL, OPT_FAULT },
 	{ "cut-after", 1, NULL, OPT_CUT }, { "die-after", 1, NULL, OPT_DIE },
+	{ "die-after-ms", 1, NULL, OPT_DIE_MS },
 	{ "pair", 0, NULL, OPT_PAIR }, { "to", 1, NULL, OPT_TO },
 	{ "from", 1, NULL, OPT_FROM }, { "help", 0, NULL, OPT_HELP }, {}
 };
@@ -194,6 +206,18 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_PROGRESS:
 			o->progress = true;
 			break;
+		case OPT_BALLOON:
+			o->balloon = true;
+			break;
+		case OPT_WORKERS:
+			o->workers = number(optarg);
+			break;
+		case OPT_CLAIM:
+			o->claim_by_ioctl = true;
+			break;
+		case OPT_SESSION:
+			o->session_bytes = number(optarg) << 10;
+			break;
 		case OPT_FAULT:
 			o->fault = parse_fault(optarg);
 			break;
@@ -202,6 +226,9 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 		case OPT_DIE:
 			o->die_after = number(optarg) << 10;
+			break;
+		case OPT_DIE_MS:
+			o->die_ms = number(optarg);
 			break;
 		case OPT_PAIR:
 			o->pair = true;
@@ -221,6 +248,7 @@ static void parse(int argc, char **argv, struct options *o)
 		}
 	}
 	if (o->pair + !!o->to + !!o->from != 1 || !o->disk || optind != argc ||
+	    o->workers > MIGDB_NR_LANES ||
 	    o->vm.nr_cpus < 1 || o->vm.nr_cpus > GUEST_MAX_CPUS ||
 	    o->vm.bytes < 8 << 20 || o->vm.bytes > (u64)GUEST_MAX_GIB << 30 ||
 	    o->load.pool_percent > 80 || o->load.heap_weight + o->load.modify_weight > 256) {
@@ -264,17 +292,18 @@ static void print_outcome(const struct options *o, const struct outcome *out, in
 	       (unsigned long long)out->sent_bytes, (unsigned long long)(o->vm.bytes / MDB_PAGE),
 	       (unsigned long long)out->pages_skipped, (unsigned long long)out->pages_sent,
 	       (unsigned long long)out->pages_zero);
-	printf("\"source\":{\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"unconfirmed\":%llu,\"dropped\":%llu,\"harvested\":%llu,\"hash_ms\":%.1f,\"memory_bytes\":%llu},",
+	printf("\"source\":{\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"unconfirmed\":%llu,\"dropped\":%llu,\"harvested\":%llu,\"invalidated\":%llu,\"hash_ms\":%.1f,\"memory_bytes\":%llu},",
 	       (unsigned long long)st->out_recorded, (unsigned long long)st->out_built,
 	       (unsigned long long)st->out_revoked, (unsigned long long)st->out_returned,
 	       (unsigned long long)st->out_unconfirmed, (unsigned long long)st->out_dropped,
-	       (unsigned long long)st->out_harvested, st->out_hash_ns / 1e6,
+	       (unsigned long long)st->out_harvested,
+	       (unsigned long long)st->out_by_reason[MIGDB_REASON_INVALIDATED], st->out_hash_ns / 1e6,
 	       (unsigned long long)st->out_memory_bytes);
-	printf("\"dest\":{\"state\":\"%s\",\"recorded\":%llu,\"built\":%llu,\"returned\":%llu,\"read_bytes\":%llu,\"reads\":%llu,\"memory_bytes\":%llu,\"by_reason\":{",
+	printf("\"dest\":{\"state\":\"%s\",\"recorded\":%llu,\"built\":%llu,\"returned\":%llu,\"read_bytes\":%llu,\"reads\":%llu,\"memory_bytes\":%llu,\"workers\":%u,\"by_reason\":{",
 	       mdb_state_name(r->state), (unsigned long long)r->recorded,
 	       (unsigned long long)r->built, (unsigned long long)r->returned,
 	       (unsigned long long)r->read_bytes, (unsigned long long)r->reads,
-	       (unsigned long long)r->memory_bytes);
+	       (unsigned long long)r->memory_bytes, r->workers);
 	for (i = 1; i < MIGDB_NR_REASONS; i++)
 		printf("%s\"%s\":%llu", i > 1 ? "," : "", mdb_reason_name(i),
 		       (unsigned long long)r->by_reason[i]);
@@ -306,6 +335,7 @@ static int run_source(struct vm *vm, struct workload *w, struct options *o)
 			break;
 		o->cut_after = 0;
 		o->die_after = 0;
+		o->die_ms = 0;
 		usleep(300000);
 	}
 	if (!here_ok)

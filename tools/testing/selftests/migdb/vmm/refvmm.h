@@ -15,6 +15,7 @@ enum fault {
 	FAULT_FLIP,		/* a byte of a built page changes after verification */
 	FAULT_HASH_BEFORE_ARM,	/* the dirty log is turned on after hashing */
 	FAULT_LATE_RECORD,	/* records are taken after newer stream writes, no claims */
+	FAULT_UNSEEN_DISCARD,	/* pages are discarded and nobody is told */
 };
 
 struct options {
@@ -32,9 +33,14 @@ struct options {
 	u32 warm_ms, after_ms;
 	u32 round_ms;		/* pause between two rounds */
 	u32 attempts;
+	bool balloon;		/* source: the guest gives pages back while it moves */
+	bool claim_by_ioctl;	/* destination: do not map the claims */
+	u32 workers;		/* destination: vhost workers of its own, 0: the one */
+	u64 session_bytes;	/* kernel memory that a session may have, 0: any */
 	enum fault fault;
 	u64 cut_after;		/* source: cut the link after so many bytes */
 	u64 die_after;		/* destination: SIGKILL itself likewise */
+	u32 die_ms;		/* or so long after HELLO */
 };
 
 /* What a migration came to, both sides. */

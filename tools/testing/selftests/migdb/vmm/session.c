@@ -14,12 +14,32 @@
 #define HASH_PAGES	2048	/* per call: keeps the VMM's rounds short */
 #define MAX_RUNS	512
 
+/* START would refuse it for want of memory, too, but only the VMM knows its budget. */
+int session_ask(struct mdb *m, const struct vm *vm, const struct options *o, u32 role)
+{
+	struct migdb_get_info info;
+	u64 need;
+	int rc = mdb_info(m, vm->nr_pages, &info);
+
+	if (rc)
+		return rc;
+	if (info.out_abi_version != MIGDB_ABI_VERSION)
+		return -EPROTONOSUPPORT;
+	if (role == MIGDB_ROLE_SOURCE && vm->ring_entries &&
+	    !(info.out_features & MIGDB_FEATURE_RING))
+		return -EOPNOTSUPP;
+	need = role == MIGDB_ROLE_SOURCE ? info.out_source_need_bytes : info.out_dest_need_bytes;
+	progress(o, "a session may need %llu KiB of kernel memory",
+		 (unsigned long long)need >> 10);
+	return o->session_bytes && need > o->session_bytes ? -ENOMEM : 0;
+}
+
 /*
  * 1. IDLE: who we are, where memory is, which disks there are, where the guest
  *    says which page holds which block.  MIGDB_START takes all the memory that
  *    the session will ever need, so "no" is said here and not half-way.
  */
-bool session_setup(struct session *s, struct vm *vm, struct workload *w,
+bool session_setup(struct session *s, struct vm *vm, struct workload *w, const struct options *o,
 		   struct channel *chan, const u8 uuid[MIGDB_UUID_BYTES])
 {
 	struct mdb *m = &s->mdb;
@@ -29,6 +49,10 @@ bool session_setup(struct session *s, struct vm *vm, struct workload *w,
 
 	*s = (struct session){ .vm = vm, .chan = chan, .ring = vm->ring_entries };
 	rc = mdb_open(m);
+	if (!rc) {
+		step = "MIGDB_GET_INFO";
+		rc = session_ask(m, vm, o, MIGDB_ROLE_SOURCE);
+	}
 	if (!rc) {
 		step = "VHOST_SET_OWNER";
 		rc = mdb_set_owner(m);
@@ -101,6 +125,11 @@ int session_harvest(struct session *s)
 int session_dirty(struct session *s, const u64 *dirty)
 {
 	return mdb_dirty(&s->mdb, 0, s->mdb.nr_pages, dirty, NULL);
+}
+
+int session_discard(struct session *s, u64 first, u64 count)
+{
+	return mdb_invalidate(&s->mdb, first, count);
 }
 
 int session_take(struct session *s, u64 *todo)

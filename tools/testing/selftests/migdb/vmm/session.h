@@ -25,8 +25,14 @@ struct session {
 	struct migdb_stats stats;	/* as of session_lose() or _complete() */
 };
 
+/*
+ * Either side, first of all: is it the ABI that we speak, can it what we want, and
+ * may the session have as much memory as it needs?  0 or -errno.
+ */
+int session_ask(struct mdb *m, const struct vm *vm, const struct options *o, u32 role);
+
 /* Before logging is on.  False: ordinary, @why says why. */
-bool session_setup(struct session *s, struct vm *vm, struct workload *w,
+bool session_setup(struct session *s, struct vm *vm, struct workload *w, const struct options *o,
 		   struct channel *chan, const u8 uuid[MIGDB_UUID_BYTES]);
 
 /* Logging is on, and on its way: takes the construct set out of @todo. */
@@ -37,6 +43,12 @@ int session_harvest(struct session *s);
 
 /* @dirty: what the VMM's own logs found in this round. */
 int session_dirty(struct session *s, const u64 *dirty);
+
+/*
+ * The guest has given these pages back: before the VMM discards them.  They go into
+ * the send queue, for a discard sets no dirty bit.
+ */
+int session_discard(struct session *s, u64 first, u64 count);
 
 /* Puts what migdb wants sent (harvested, returned, unusable) into @todo. */
 int session_take(struct session *s, u64 *todo);

@@ -301,10 +301,30 @@ static bool unconfirmed(struct source *s)
 	return s->session.live && !mdb_stats(&s->session.mdb, &st) && st.out_unconfirmed;
 }
 
+/*
+ * The guest gives every second of some pages back, from the @odd-th on: the page is
+ * zero then, whatever was sent or recorded of it.  First the session is told, then the
+ * page goes.
+ */
+static void balloon(struct source *s, u32 odd)
+{
+	u64 i, page;
+
+	for (i = odd; i < s->w->balloon_pages; i += 2) {
+		page = s->w->balloon_first + i * BALLOON_STRIDE;
+		if (s->session.live && s->o->fault != FAULT_UNSEEN_DISCARD)
+			session_ok(s, session_discard(&s->session, page, 1));
+		if (!s->session.live)
+			s->todo[page / 64] |= 1ULL << (page % 64);
+		vm_discard(s->vm, page, 1);
+	}
+}
+
 /* Pre-copy rounds with the guest running. */
 static int iterate(struct source *s)
 {
 	u64 start = now_ns(), quiet = 0, left;
+	u32 given_back = s->o->balloon ? 0 : 2;
 	int rc;
 
 	for (;;) {
@@ -313,6 +333,9 @@ static int iterate(struct source *s)
 			lose(s, -ECANCELED);
 		if (s->session.live)
 			session_ok(s, session_advance(&s->session));
+		/* once while pages are hashed, and once when all are */
+		if (given_back < 2 && (!given_back || !s->session.live || !s->session.left))
+			balloon(s, given_back++);
 		collect(s);
 		left = count(s);
 		progress(s->o, "source: round %llu, %llu pages to send, %llu to hash",
@@ -418,7 +441,7 @@ static int start(struct source *s)
 		s->out->ordinary = "not asked for";
 	else if (!peer_has_migdb)
 		s->out->ordinary = "the destination has no migdb";
-	else if (!session_setup(&s->session, s->vm, s->w, &s->chan, uuid))
+	else if (!session_setup(&s->session, s->vm, s->w, s->o, &s->chan, uuid))
 		s->out->ordinary = s->session.why;
 	memset(s->todo, 0xff, s->words * 8);
 	if (s->vm->nr_pages % 64)
