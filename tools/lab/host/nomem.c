@@ -4,7 +4,8 @@
  * call.  MIGDB_NOMEM is "WHAT N": from the Nth call on WHAT fails, where WHAT is
  * one of the ioctls below, or of a session's streams "records" (read at the source),
  * "last" (the same after SEAL), "feed" (written there at the destination), "answers"
- * or "return" (the way back).
+ * or "return" (the way back).  MIGDB_SLOW is in seconds: so long takes SET_DISK, as
+ * with storage that stands still.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -69,6 +70,8 @@ int ioctl(int fd, unsigned long request, ...)
 	va_end(args);
 	if (fails(name_of(request)))
 		return -1;
+	if (request == MIGDB_SET_DISK && getenv("MIGDB_SLOW"))
+		sleep(atoi(getenv("MIGDB_SLOW")));
 	ret = REAL(ioctl)(fd, request, arg);
 	sealed |= request == MIGDB_SEAL && !ret;
 	if (request == MIGDB_START && !ret) {

@@ -13,15 +13,24 @@
 
 # ordinary SOURCE DEST WHY [OPTION...]: moves a guest from host a to host b.
 # SOURCE and DEST are words: variant of QEMU, then arguments.  WHY is a pattern
-# for what "SIDE: REASON" says, for each side that knows x-migdb.
+# for what "SIDE: REASON" says, for each side that knows x-migdb.  At the host that
+# slow_at names, storage is slow; before_move is called before the guest moves.
+slow_at=
+slow=(LD_PRELOAD=/opt/migdb/nomem.so MIGDB_SLOW=20)
+before_move=:
 ordinary() {
 	local source dest why=$3 sum said
 	read -ra source <<<"$1"
 	read -ra dest <<<"$2"
 	shift 3
 	vm_end a && vm_end b || return 1
+	[ "$slow_at" != a ] || MIXED_ENV=("${slow[@]}")
 	vm a "${source[@]}" -device loader,file=/run/random,addr=0x1000000,force-raw=on || return 1
+	MIXED_ENV=()
+	[ "$slow_at" != b ] || MIXED_ENV=("${slow[@]}")
 	vm b "${dest[@]}" -S -incoming defer || return 1
+	MIXED_ENV=()
+	$before_move || return 1
 	qmp migrate "$A:4440" "$B:4440" tcp:10.78.0.12:4550 --timeout 60 "$@" >"$mixed_json" || {
 		cat "$mixed_json"
 		return 1
@@ -145,6 +154,43 @@ while True:
 	[[ $said == $2 ]] || { echo "it says \"$said\""; return 1; }
 }
 
+# post_copy_begun: a source that has HELLO from host b begins post-copy, and has the
+# guest start there at once.
+post_copy_begun() {
+	local args how rc=0
+	read -ra args <<<"$on $vsock $dev,serial=mixed"
+	vm_end b && vm b "${args[@]}" -incoming tcp:0.0.0.0:4551 || return 1
+	lab netns timeout 60 python3 -c '
+import socket, struct, sys
+def command(cmd, data=b""):
+    return struct.pack(">BHH", 8, cmd, len(data)) + data
+MACHINE = b"pc-i440fx-10.0"
+RETURN_PATH, PING, ADVISE, LISTEN, RUN = range(1, 6)
+PACKAGED = 7
+s = socket.create_connection((sys.argv[1], 4551))
+s.sendall(struct.pack(">IIBI", 0x5145564d, 3, 7, len(MACHINE)) + MACHINE + command(RETURN_PATH) +
+          command(PING, struct.pack(">I", 0x4d494744)))
+f = s.makefile("rb")
+kind, size = struct.unpack(">HH", f.read(4))
+body = f.read(size)
+if kind != 64 or body[0] != 1:
+    sys.exit("no HELLO, but %d %r" % (kind, body))
+run = command(RUN)
+s.sendall(command(ADVISE) + command(LISTEN) + command(PACKAGED, struct.pack(">I", len(run))) + run)
+s.settimeout(10)
+try:
+    while f.read(1):
+        pass
+except TimeoutError:
+    sys.exit("the destination goes on")
+except OSError:
+    pass' "$B" || rc=1
+	how=$(qmp "$B:4440" cmd '{"execute":"query-status"}' 2>&1)
+	! grep -q '"status": "running"' <<<"$how" || { echo "the guest runs"; rc=1; }
+	on b 'grep "x-migdb: the source begins post-copy" /run/mixed.log' || { on b 'cat /run/mixed.log'; rc=1; }
+	return $rc
+}
+
 # qcow2_image FILE: an empty one of 32 MiB.
 qcow2_image() {
 	python3 -c '
@@ -170,10 +216,11 @@ headers_are_ours() {
 	done
 }
 
-plan 39
+plan 45
 payload=$BUILD/qemu-mixed
 mixed_payload "$payload"
 cp "$TOP/tools/lab/host/taker.py" "$payload/"
+gcc -shared -fPIC -O2 -Wall -Wextra -Werror -isystem "$TOP/include/uapi" -o "$payload/nomem.so" "$TOP/tools/lab/host/nomem.c"
 at_exit 'rm -rf "$payload"'
 disk=$(lab_disk mixed 64)
 qcow2=$(lab_disk qcow2 64)
@@ -250,9 +297,79 @@ refused "a qcow2 disk" \
 refused "cache=writeback" "-blockdev $file,node-name=d,cache.direct=off $disk_dev,serial=mixed" 'mixed: not opened with cache.direct=on'
 refused "a part of a raw disk" "-blockdev driver=raw,$node,offset=1048576,file.${file//,/,file.},file.cache.direct=on $disk_dev,serial=mixed" \
 	'mixed: raw with offset or size'
+refused "a disk with limits" \
+	"-drive if=none,id=d,format=raw,file=/dev/lab/mixed,cache=none,file.locking=off,throttling.iops-total=1000 $disk_dev,serial=mixed" \
+	'mixed: limited by throttling'
+# limit_disk IOPS: of the running source; 0: none.
+limit_disk() {
+	qmp "$A:4440" cmd '{"execute":"block_set_io_throttle","arguments":{"id":"/machine/peripheral/mydisk/virtio-backend","bps":0,"bps_rd":0,"bps_wr":0,
+		"iops":'"$1"',"iops_rd":0,"iops_wr":0}}' >&2
+}
+limit_it() {
+	limit_disk 1000
+}
+limit_it_for_a_while() {
+	limit_disk 1000 && limit_disk 0
+}
+good_disk="-blockdev $file,$node $disk_dev,serial=mixed"
+before_move=limit_it
+check "both modules, a disk that was given limits" ordinary "$on $vsock $good_disk" "$on $vsock $good_disk" \
+	'source: ordinary, no disk can be read .*mixed: limited by throttling.*; destination: ordinary, the source sends all pages'
+before_move=limit_it_for_a_while
+check "both modules, a disk whose limits were lifted" ordinary "$on $vsock $good_disk" "$on $vsock $good_disk" \
+	'source: ordinary, (the guest does not listen|no answer).*; destination: ordinary, the source sends all pages'
+before_move=:
 refused "a disk without a serial" "-blockdev $file,$node $disk_dev" '/machine/peripheral/mydisk[^ ]*: no serial'
 check "both modules, a guest without hints" ordinary "$on $vsock $dev,serial=mixed" "$on $vsock $dev,serial=mixed" \
 	'source: ordinary, (the guest does not listen|no answer).*; destination: ordinary, the source sends all pages'
+
+check "a source that begins post-copy after HELLO: nothing starts" post_copy_begun
+
+# quick_to_answer ADDRESS: the longest answer of that monitor, in ms, until $answers
+# is gone.
+answers=$BUILD/qemu-mixed.answers
+at_exit 'rm -f "$answers"*'
+quick_to_answer() {
+	local t0 ms most=0
+	while [ -e "$answers" ]; do
+		t0=$(date +%s%N)
+		qmp "$1:4441" cmd '{"execute":"query-status"}' >&2
+		ms=$((($(date +%s%N) - t0) / 1000000))
+		[ $ms -le $most ] || most=$ms
+		sleep 0.2
+	done
+	echo $most >"$answers.most"
+}
+
+# stands_still HOST WHY: storage does, when migdb is told of a disk there.
+stands_still() {
+	local addr=$A rc=0 watch=
+	[ "$1" = a ] || addr=$B
+	rm -f "$answers.most"
+	slow_at=$1
+	before_move=watch_it
+	watch_it() {
+		touch "$answers"
+		quick_to_answer "$addr" &
+		watch=$!
+	}
+	ordinary "$on $vsock $second $good_disk" "$on $vsock $second $good_disk" "$2" --timeout 150 || rc=1
+	rm -f "$answers"
+	[ -z "$watch" ] || wait $watch
+	slow_at=
+	before_move=:
+	[ $rc = 0 ] || return 1
+	[ "$(field "r['total_ms'] > 20000")" = True ] || { echo "it stood still nowhere"; return 1; }
+	[ "$(cat "$answers.most")" -lt 10000 ] || { echo "an answer took $(cat "$answers.most") ms"; return 1; }
+}
+
+second='-chardev socket,id=second,host=0.0.0.0,port=4441,server=on,wait=off -mon chardev=second,mode=control'
+check "storage stands still at the source: it runs on" stands_still a \
+	'source: ordinary, (the guest does not listen|no answer).*; destination: ordinary, the source sends all pages'
+diag "longest answer: $(cat "$answers.most" 2>/dev/null) ms"
+check "storage stands still at the destination: it answers" stands_still b \
+	"source: ordinary, (the destination's answer|the guest does not listen|no answer).*; destination: ordinary, the source sends all pages"
+diag "longest answer: $(cat "$answers.most" 2>/dev/null) ms"
 
 vm_end a
 wait_for 30 on a rmmod migdb
