@@ -18,6 +18,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/content.sh"
 
 RUN_THREADS=${RUN_THREADS:-4}
+# Transactions a second that are offered; 0: as many as there can be.
+RUN_RATE=${RUN_RATE:-0}
 RUN_BEFORE=${RUN_BEFORE:-5}	# seconds of load before the move
 RUN_AFTER=${RUN_AFTER:-6}	# and after the VM runs again
 
@@ -95,6 +97,7 @@ run_sysbench() {
 	exec nsenter --net="/run/netns/$LAB_NS" sysbench "$test" --db-driver=mysql \
 		--mysql-host="$(vm_ip "$1")" --mysql-user=sbtest --mysql-password=sbtest \
 		--tables="$GUEST_TABLES" --table-size="$GUEST_ROWS" --threads="$RUN_THREADS" \
+		--rate="$RUN_RATE" \
 		--time="${3:-0}" --events=0 --report-interval=1 --percentile=95 run
 }
 

@@ -14,7 +14,7 @@ at_exit 'rm -rf "$dir"'
 # env [JQ]: the demo's environment file.
 env_json() {
 	jq -n '{wanted: ["default-ro", "migdb-ro", "default-rw", "migdb-rw"], guest_mib: 640, S_free: 600e6, N_free: 60e6,
-		S_set: 60e6, N_set: 10e6, S_measured: 60e6, rtt_ms: 2, repeats: 1}' | jq "${1:-.}" >"$dir/env.json"
+		S_set: 60e6, N_set: 10e6, S_measured: 60e6, rtt_ms: 2, rate: 4, repeats: 1}' | jq "${1:-.}" >"$dir/env.json"
 }
 
 # record NAME TOTAL_MS [JQ]: a run that is right.  The default runs send 500 MB, of which
