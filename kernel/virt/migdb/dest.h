@@ -123,6 +123,7 @@ void migdb_fetch_kick(struct migdb_session *s);
 void migdb_fetch_lane(void *ctx, unsigned int lane);
 void migdb_fetch_set_rate(u64 bytes_per_s);
 u64 migdb_fetch_rate(void);
+void migdb_fetch_limit_rate(struct migdb_session *s, u64 bytes_per_s);
 extern u64 migdb_max_inflight_bytes;
 extern atomic_t migdb_nr_fetchers;
 int migdb_fetch_init(void);

@@ -76,7 +76,6 @@ struct migdb_fetch {
 	struct migdb_bucket rate;	/* rate_lock: this session's share */
 	u32 rate_gen;			/* rate_lock */
 	atomic_t nr_inflight;
-	atomic64_t inflight_bytes;
 	wait_queue_head_t idle_wait;
 	struct migdb_fetch_lane lane[MIGDB_NR_LANES];
 };
@@ -102,6 +101,13 @@ void migdb_fetch_set_rate(u64 bytes_per_s)
 	WRITE_ONCE(migdb_rate, bytes_per_s);
 	/* pairs with migdb_io_due(): who sees the number sees the rate */
 	smp_store_release(&migdb_rate_gen, migdb_rate_gen + 1);
+}
+
+/* Of one session; it never gets more than its share of the host's rate. */
+void migdb_fetch_limit_rate(struct migdb_session *s, u64 bytes_per_s)
+{
+	WRITE_ONCE(s->limits.fetch_bytes_per_s, bytes_per_s);
+	smp_store_release(&s->limits.gen, s->limits.gen + 1);	/* as above */
 }
 
 u64 migdb_fetch_rate(void)
@@ -136,7 +142,7 @@ static void migdb_io_over(struct migdb_session *s, struct migdb_io *io)
 {
 	struct migdb_fetch *f = s->dst->fetch;
 
-	atomic64_sub((u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, &f->inflight_bytes);
+	atomic64_sub((u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, &s->n.inflight_bytes);
 	migdb_io_reset(s, io);
 	list_add(&io->free, &io->lane->free);
 	if (atomic_dec_and_test(&f->nr_inflight))
@@ -256,13 +262,18 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
  */
 static u64 migdb_io_due(struct migdb_fetch_lane *lane, u64 bytes, u64 now)
 {
-	u32 gen = smp_load_acquire(&migdb_rate_gen);	/* see migdb_fetch_set_rate() */
 	struct migdb_fetch *f = lane->s->dst->fetch;
+	struct migdb_session *s = lane->s;
 	u64 share;
+	u32 gen;
+
+	/* Both only grow, so each change makes another sum; see who writes them. */
+	gen = smp_load_acquire(&migdb_rate_gen) + smp_load_acquire(&s->limits.gen);
 
 	if (lane->held_due_ns && lane->held_gen == gen)
 		return lane->held_due_ns;
 	share = migdb_rate_share(migdb_fetch_rate(), atomic_read(&migdb_nr_fetchers));
+	share = min_not_zero(share, READ_ONCE(s->limits.fetch_bytes_per_s));
 	spin_lock(&f->rate_lock);
 	if (f->rate_gen != gen) {
 		f->rate_gen = gen;
@@ -279,16 +290,21 @@ static u64 migdb_io_due(struct migdb_fetch_lane *lane, u64 bytes, u64 now)
 /* Jiffies to wait for the host-wide limits, 0: go. */
 static unsigned long migdb_io_limited(struct migdb_fetch_lane *lane, struct migdb_io *io)
 {
-	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, due, now = ktime_get_ns();
+	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, own, due;
 	struct migdb_fetch *f = lane->s->dst->fetch;
+	struct migdb_session *s = lane->s;
+	u64 now = ktime_get_ns();
 
 	due = migdb_io_due(lane, bytes, now);
 	if (due > now)	/* not for long: the rate may change */
 		return min_t(u64, nsecs_to_jiffies64(due - now) + 1, MIGDB_RATE_LOOK_JIFFIES);
 	share = div_u64(READ_ONCE(migdb_max_inflight_bytes),
 			max(atomic_read(&migdb_nr_fetchers), 1));
+	own = READ_ONCE(s->limits.inflight_bytes);
+	if (own)
+		share = min(share, own);
 	/* one read is always allowed, or a small limit would be a stop */
-	if (atomic_read(&f->nr_inflight) && atomic64_read(&f->inflight_bytes) + bytes > share)
+	if (atomic_read(&f->nr_inflight) && atomic64_read(&s->n.inflight_bytes) + bytes > share)
 		return 1;
 	lane->held_due_ns = 0;
 	return 0;
@@ -303,7 +319,7 @@ static void migdb_io_submit(struct migdb_session *s, struct migdb_io *io)
 	ssize_t ret;
 
 	atomic_inc(&f->nr_inflight);
-	atomic64_add(bytes, &f->inflight_bytes);
+	atomic64_add(bytes, &s->n.inflight_bytes);
 	atomic64_inc(&s->n.reads);
 	atomic64_add(bytes, &s->n.read_bytes);
 	migdb_span_begin(&s->n.fetching);

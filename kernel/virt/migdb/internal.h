@@ -63,8 +63,10 @@
 
 struct eventfd_ctx;
 struct file;
+struct kset;
 struct migdb_dest;
 struct migdb_kvm;
+struct migdb_session_dir;
 struct migdb_source;
 struct migdb_vhost;
 
@@ -127,6 +129,7 @@ struct migdb_stats_counters {
 	atomic64_t sent;
 	atomic64_t harvested;
 	atomic64_t read_bytes;
+	atomic64_t inflight_bytes;	/* of reads, now */
 	atomic64_t reads;
 	atomic64_t tx_bytes;
 	atomic64_t rx_bytes;
@@ -134,6 +137,13 @@ struct migdb_stats_counters {
 	atomic64_t hash_ns;
 	struct migdb_span recording, fetching;
 	atomic64_t by_reason[MIGDB_NR_REASONS];
+};
+
+/* What the operator allows this session, on top of what the host is allowed. */
+struct migdb_limits {
+	u64 fetch_bytes_per_s;		/* 0: nothing less */
+	u64 inflight_bytes;		/* likewise */
+	u32 gen;			/* changes with fetch_bytes_per_s */
 };
 
 struct migdb_session {
@@ -169,6 +179,8 @@ struct migdb_session {
 	struct migdb_dest *dst;
 	struct migdb_map *map;
 	u64 memory_bytes;
+	struct migdb_session_dir *dir;	/* from START on; NULL: none */
+	struct migdb_limits limits;
 
 	/* outgoing stream */
 	struct mutex tx_read_lock;	/* one reader copies */
@@ -206,6 +218,7 @@ int migdb_session_transit(struct migdb_session *s, enum migdb_event ev);
 void migdb_session_abort(struct migdb_session *s, u32 reason);
 int migdb_session_bind_kvm(struct migdb_session *s, int fd);
 void migdb_set_enabled(bool enabled);
+void migdb_session_disable(struct migdb_session *s);
 
 static inline u32 migdb_state(const struct migdb_session *s)
 {
@@ -219,6 +232,8 @@ static inline void migdb_count_reason(struct migdb_session *s, u32 reason, u64 n
 }
 
 /* stats.c */
+const char *migdb_role_str(u32 role);
+u64 migdb_span_ns(const struct migdb_span *span);
 void migdb_session_log(struct migdb_session *s, const char *outcome);
 void migdb_session_log_refused(struct migdb_session *s, const struct migdb_start *arg, int err);
 void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out);
@@ -249,7 +264,14 @@ int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason);
 /* source.c, source_hash.c: see source.h; dest.c, fetch.c: see dest.h */
 bool migdb_queue_work(struct work_struct *work);
 
+/* session_dir.c */
+void migdb_session_dir_init(void);
+void migdb_session_dir_add(struct migdb_session *s);
+void migdb_session_dir_remove(struct migdb_session *s);
+
 /* sysfs.c */
+extern struct kset *migdb_kset;
+bool migdb_sysfs_has(const char *name);
 int migdb_sysfs_init(void);
 void migdb_sysfs_exit(void);
 

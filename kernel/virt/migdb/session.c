@@ -168,6 +168,13 @@ static void migdb_session_make_ordinary(struct migdb_session *s)
 	migdb_queue_work(&s->ordinary_work);
 }
 
+/* Sessions that were told to be ordinary are, or keep their callers waiting. */
+static void migdb_turned(void)
+{
+	wait_event_killable_timeout(migdb_turned_wait, !atomic_read(&migdb_nr_turning),
+				    MIGDB_TURN_WAIT_JIFFIES);
+}
+
 /*
  * sysfs "enabled".  Running sessions have given up their pages when it returns,
  * but for those whose VMM keeps a page fault waiting: nobody waits long for them.
@@ -182,8 +189,16 @@ void migdb_set_enabled(bool enabled)
 		list_for_each_entry(s, &migdb_sessions, node)
 			migdb_session_make_ordinary(s);
 	mutex_unlock(&migdb_sessions_lock);
-	wait_event_killable_timeout(migdb_turned_wait, !atomic_read(&migdb_nr_turning),
-				    MIGDB_TURN_WAIT_JIFFIES);
+	migdb_turned();
+}
+
+/* The same for one session, for ever. */
+void migdb_session_disable(struct migdb_session *s)
+{
+	mutex_lock(&migdb_sessions_lock);
+	migdb_session_make_ordinary(s);
+	mutex_unlock(&migdb_sessions_lock);
+	migdb_turned();
 }
 
 int migdb_session_bind_kvm(struct migdb_session *s, int fd)
@@ -395,6 +410,7 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 	if (!migdb_enabled)	/* cleared since we were let in */
 		migdb_session_make_ordinary(s);
 	mutex_unlock(&migdb_sessions_lock);
+	migdb_session_dir_add(s);
 	for (i = 0; i < 3; i++)
 		fd_install(fds.fd[i], fds.file[i]);
 	return 0;
@@ -409,6 +425,7 @@ refused:
 void migdb_session_close(struct migdb_session *s)
 {
 	migdb_session_log(s, migdb_state(s) == MIGDB_STATE_DONE ? "done" : "closed");
+	migdb_session_dir_remove(s);
 
 	mutex_lock(&migdb_sessions_lock);
 	list_del_init(&s->node);

@@ -83,12 +83,12 @@ static void migdb_record_print(struct migdb_session *s, const struct migdb_recor
 	pr_info("migdb-json: %s\n", s->text);
 }
 
-static const char *migdb_role_str(u32 role)
+const char *migdb_role_str(u32 role)
 {
 	return role == MIGDB_ROLE_SOURCE ? "source" : "destination";
 }
 
-static u64 migdb_span_ns(const struct migdb_span *span)
+u64 migdb_span_ns(const struct migdb_span *span)
 {
 	s64 ns = atomic64_read(&span->last_ns) - atomic64_read(&span->first_ns);
 

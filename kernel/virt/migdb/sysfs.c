@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/migdb: the operator's switches, host-wide, one value a file.
+ * /sys/kernel/migdb: the operator's switches, host-wide, one value a file.  Those of
+ * one session are in session_dir.c.
  * See Documentation/ABI/testing/sysfs-kernel-migdb.
  */
 #include <linux/kobject.h>
 #include <linux/module.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "dest.h"
@@ -109,23 +111,35 @@ static struct attribute *migdb_attrs[] = {
 };
 ATTRIBUTE_GROUPS(migdb);
 
-static struct kobject *migdb_kobj;
+struct kset *migdb_kset;
+
+/* Is it one of the files here? */
+bool migdb_sysfs_has(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; migdb_attrs[i]; i++)
+		if (!strcmp(migdb_attrs[i]->name, name))
+			return true;
+	return false;
+}
 
 int migdb_sysfs_init(void)
 {
 	int ret;
 
-	migdb_kobj = kobject_create_and_add("migdb", kernel_kobj);
-	if (!migdb_kobj)
+	migdb_session_dir_init();
+	migdb_kset = kset_create_and_add("migdb", NULL, kernel_kobj);
+	if (!migdb_kset)
 		return -ENOMEM;
-	ret = sysfs_create_groups(migdb_kobj, migdb_groups);
+	ret = sysfs_create_groups(&migdb_kset->kobj, migdb_groups);
 	if (ret)
-		kobject_put(migdb_kobj);
+		kset_unregister(migdb_kset);
 	return ret;
 }
 
 void migdb_sysfs_exit(void)
 {
-	sysfs_remove_groups(migdb_kobj, migdb_groups);
-	kobject_put(migdb_kobj);
+	sysfs_remove_groups(&migdb_kset->kobj, migdb_groups);
+	kset_unregister(migdb_kset);
 }
