@@ -42,6 +42,14 @@ ram_sum() {
 		on "$1" 'sha256sum </run/mixed.ram; rm /run/mixed.ram'
 }
 
+# same_ram: all of it, on both hosts, which are asked at the same time.  In a shell of
+# its own: a caller may have something running whose number is in $!.
+same_ram() (
+	ram_sum a "$A" >"$mixed_json.sum" &
+	there=$(ram_sum b "$B") || true
+	wait $! && [ -n "$there" ] && [ "$there" = "$(cat "$mixed_json.sum")" ] || { echo "RAM differs"; exit 1; }
+)
+
 # said: why each side that knows x-migdb made an ordinary migration.
 said() {
 	field '"; ".join("%s: %s, %s" % (n, i["state"], i.get("reason")) for n, i in (("source", src), ("destination", dst)) if i)'

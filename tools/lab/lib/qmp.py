@@ -6,12 +6,13 @@
   qmp.py ADDR hmp COMMAND     one human monitor command
   qmp.py ADDR wait SECONDS    until the monitor answers
   qmp.py migrate SRC DST URI [--cap NAME=on|off] [--src-cap ...] [--param NAME=VALUE]
-         [--timeout S] [--cancel-after S] [--recorded FILE] [--trial]
+         [--timeout S] [--cancel-after S] [--answered FILE] [--trial]
         Sets capabilities on both ends (--src-cap: on the source only), starts
         the destination's listener at URI and migrates there.  Prints one JSON
         object; times are those of this machine's clock, from the accepted
         command to the destination's completion.
-        --recorded: makes FILE when the source has hashed all that x-migdb will not send.
+        --answered: makes FILE when the source has hashed all that x-migdb will not send,
+        and the destination has said of each page that it is built, or must be sent.
         --trial: the VM stays where it is.  A migration that is done before it
         is cancelled stops short of the switchover and is cancelled there.
 
@@ -119,8 +120,8 @@ def value_of(text):
         return {"on": True, "off": False}.get(text, text)
 
 
-def all_recorded(migdb):
-    return (migdb and migdb["state"] == "active" and migdb["recorded-pages"] > 0 and
+def all_answered(migdb):
+    return (migdb and migdb["state"] == "active" and migdb["built-pages"] > 0 and migdb["unconfirmed-pages"] == 0 and
             migdb["candidate-pages"] == migdb["recorded-pages"] + migdb["dropped-pages"])
 
 
@@ -166,9 +167,9 @@ def migrate(opt):
         if not cancelled and (not samples or now - samples[-1][0] >= tick):
             info = src.cmd("query-migrate")
             samples.append([round(now, 3), info.get("ram", {}).get("transferred", 0)])
-            if opt.recorded and all_recorded(info.get("x-migdb")):
-                with open(opt.recorded, "x", encoding="utf-8"):
-                    opt.recorded = None
+            if opt.answered and all_answered(info.get("x-migdb")):
+                with open(opt.answered, "x", encoding="utf-8"):
+                    opt.answered = None
         s_end, d_end = migration_end(src), migration_end(dst)
         if s_end and s_end[1] != "completed":
             out["status"] = s_end[1]
@@ -212,7 +213,7 @@ def main():
         p.add_argument("--param", action="append", default=[])
         p.add_argument("--timeout", type=float, default=300)
         p.add_argument("--cancel-after", type=float, default=0)
-        p.add_argument("--recorded")
+        p.add_argument("--answered")
         p.add_argument("--trial", action="store_true")
         return migrate(p.parse_args())
     if len(sys.argv) != 4 or sys.argv[2] not in ("cmd", "hmp", "wait"):

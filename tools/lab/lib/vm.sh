@@ -326,7 +326,7 @@ vm_oracle_again() {
 # in the background before the move.  OUT gets the frames, OUT.json the number.
 VM_FIRST_FRAME=0x200	# the QEMU series leaves the first 2 MiB alone
 vm_built() {
-	vm_lab exec "$2" "/opt/migdb/oracle/claims $VM_FIRST_FRAME 60 \$(cat /run/vm/$1.pid) /tmp/$1.built" >"$3.json" || return
+	vm_lab exec "$2" "timeout 400 /opt/migdb/oracle/claims $VM_FIRST_FRAME 60 \$(cat /run/vm/$1.pid) /tmp/$1.built" >"$3.json" || return
 	vm_lab exec "$2" "cat /tmp/$1.built; rm /tmp/$1.built" >"$3"
 }
 

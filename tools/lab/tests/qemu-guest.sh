@@ -62,7 +62,7 @@ params=(--param max-bandwidth=20000000)
 # is a pattern for what is said, CONDITION for the counters ("src", "dst").  NOMEM:
 # what fails in the QEMU that the guest comes to; see host/nomem.c.
 moves() {
-	local here there sum said
+	local here there said
 	here=$(cat "$place")
 	there=$(other "$here")
 	rm -f "$mixed_json"
@@ -75,8 +75,7 @@ moves() {
 		return 1
 	}
 	echo "$there" >"$place"
-	sum=$(ram_sum "$here" "$(addr "$here" | sed s/:.*//)")
-	[ -n "$sum" ] && [ "$sum" = "$(ram_sum "$there" "$(addr "$there" | sed s/:.*//)")" ] || { echo "RAM differs"; return 1; }
+	same_ram || return 1
 	qmp "$(addr "$there")" cmd '{"execute":"cont"}' || return 1
 	said=$(said)
 	grep -qE "$1" <<<"$said" || { echo "it says \"$said\", wanted: $1"; return 1; }

@@ -114,8 +114,14 @@ for t; do
 	{ timeout -k 10 $((900 * factor)) "$dir/${t}_test" 2>&1; echo $? >"$log.status"; } | tee "$log" |
 		while IFS= read -r line; do
 			case $line in
-			"#  "*RUN\ *|"#  "*OK\ *) ;;
+			"#  "*RUN\ *) began=$(date +%s) ;;
+			"#  "*OK\ *) ;;
 			*) echo "    $line" ;;
+			esac
+			case $line in
+			"ok "*|"not ok "*)
+				took=$(($(date +%s) - ${began:-$start}))
+				[ $took -lt 3 ] || echo "    # $took s" ;;
 			esac
 		done
 	status=$(cat "$log.status")
