@@ -183,8 +183,11 @@ void mhint_walk_clock(struct mhint_walk *w)
 static bool step(struct mhint_walk *w)
 {
 	w->steps++;
-	if (!(w->steps % MHINT_CLOCK_PAGES))
+	/* Did it sleep?  Then it may have been for a read of a slow disk. */
+	if (!(w->steps % MHINT_CLOCK_PAGES) || w->slept != current->nvcsw) {
+		w->slept = current->nvcsw;
 		mhint_walk_clock(w);
+	}
 	return w->steps % MHINT_SNAPSHOT_BATCH || flush(w);
 }
 
@@ -459,7 +462,7 @@ static bool skip_descs(struct mhint_walk *w, struct mhint_cursor *c,
 	nr = min(nr, pool->nr_frames - c->frame);
 	skip(w, MHINT_SKIP_DESC, nr << (pool->frame_shift - MEM_HINT_FRAME_SHIFT));
 	c->frame += nr;
-	return flush(w);
+	return step(w);
 }
 
 /* Descriptors of one page of them: what cannot be read is no more than that. */
