@@ -7,7 +7,8 @@
  * by pages.
  *
  * Interrupts are off while entries are read, as in the lock-free lookup of pages:
- * whoever frees a page table waits for that (by an IPI, or by RCU).  Each entry is
+ * whoever frees a page table waits for that, by an IPI or by RCU.  The IPI goes only
+ * to CPUs that use the address space, so it is looked at from within.  Each entry is
  * read once: it may change to that of a huge page or to none in between, and what
  * is decided then was so a moment ago.  That will do: a page that comes later says
  * nothing in this snapshot, one that has gone is not found when it is looked up.
@@ -40,9 +41,9 @@ static u64 skip_ptes(pmd_t pmd, u64 addr, u64 end, u32 *left)
  * One step: beyond the entry that says that there is nothing at @addr, or @addr if
  * there may be something.
  */
-static u64 skip_entry(struct mm_struct *mm, u64 addr, u64 end, u32 *left)
+static u64 skip_entry(u64 addr, u64 end, u32 *left)
 {
-	pgd_t *pgdp = pgd_offset(mm, addr), pgd = READ_ONCE(*pgdp);
+	pgd_t *pgdp = pgd_offset(current->mm, addr), pgd = READ_ONCE(*pgdp);
 	p4d_t *p4dp, p4d;
 	pud_t *pudp, pud;
 	pmd_t *pmdp, pmd;
@@ -69,8 +70,7 @@ static u64 skip_entry(struct mm_struct *mm, u64 addr, u64 end, u32 *left)
 }
 
 /**
- * mhint_absent - step over what is not in memory
- * @mm: of which the caller holds a user
+ * mhint_absent - step over what current->mm does not have in memory
  * @addr: where to begin, whole pages
  * @end: where to stop
  *
@@ -79,7 +79,7 @@ static u64 skip_entry(struct mm_struct *mm, u64 addr, u64 end, u32 *left)
  * Return: the first address from @addr on, below @end, that may be in memory, or up
  * to which it has looked; @end: there is none.
  */
-u64 mhint_absent(struct mm_struct *mm, u64 addr, u64 end)
+u64 mhint_absent(u64 addr, u64 end)
 {
 	u32 left = MHINT_ABSENT_BATCH;
 	unsigned long flags;
@@ -87,7 +87,7 @@ u64 mhint_absent(struct mm_struct *mm, u64 addr, u64 end)
 
 	local_irq_save(flags);
 	while (addr < end && left) {
-		next = skip_entry(mm, addr, end, &left);
+		next = skip_entry(addr, end, &left);
 		if (next == addr)
 			break;
 		addr = next;

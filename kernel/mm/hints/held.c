@@ -66,14 +66,14 @@ static struct held_list *list_all(void)
 	u32 i, nr, size = mhint_files_count();
 
 	l = kvzalloc(struct_size(l, files, size), GFP_KERNEL);
+	if (!l)
+		return ERR_PTR(-ENOMEM);
 	mms = mhint_process_mms(&nr);
-	if (!l || !mms) {
-		nr = 0;
+	if (!mms) {
 		kvfree(l);
-		l = ERR_PTR(-ENOMEM);
-	} else {
-		l->size = size;
+		return ERR_PTR(-ENOMEM);
 	}
+	l->size = size;
 	for (i = 0; i < nr; i++) {
 		/* Its user keeps what it has said. */
 		if (!mmget_not_zero(mms[i].mm))

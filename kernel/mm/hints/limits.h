@@ -87,7 +87,7 @@
  */
 #define MHINT_SLICE_US			5000
 
-/* Pages that are looked at between looks at the clock; each may read a disk. */
+/* Pages that are looked at between looks at the clock, where none read a disk. */
 #define MHINT_CLOCK_PAGES		16
 
 /* Entries of page tables that are looked at with interrupts off. */

@@ -118,33 +118,33 @@ int mhint_op_unfile(struct mem_hint_unfile *arg)
 	return err;
 }
 
+/*
+ * Not every change takes room: whoever cannot have any more, because of what others
+ * of the user's processes have said, can still take back or replace what was said.
+ */
 static int set_span(struct mhint_process *p, struct mhint_spans *s, u64 addr,
 		    u64 len, u64 value, u32 key)
 {
-	int err = mhint_process_room(p, s);
+	int no_room = mhint_process_room(p, s), err;
 
-	if (err)
-		return err;
 	spin_lock(&p->spin);
 	err = mhint_spans_set(s, addr, addr + len, value, key);
 	spin_unlock(&p->spin);
-	return err;
+	return err && no_room ? no_room : err;
 }
 
 static int clear_span(struct mhint_process *p, struct mhint_spans *s, u64 addr,
 		      u64 len)
 {
-	int err;
+	int no_room, err;
 
 	if (!s->nr)
 		return 0;
-	err = mhint_process_room(p, s);
-	if (err)
-		return err;
+	no_room = mhint_process_room(p, s);
 	spin_lock(&p->spin);
 	err = mhint_spans_clear(s, addr, addr + len);
 	spin_unlock(&p->spin);
-	return err;
+	return err && no_room ? no_room : err;
 }
 
 /* MEM_HINT_OP_BIND */

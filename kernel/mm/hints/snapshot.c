@@ -122,10 +122,14 @@ static void walk_all(struct mhint_walk *w)
 	u32 nr;
 
 	mms = mhint_process_mms(&nr);
-	if (!mms)
+	if (!mms) {
+		w->stats.cut = true;
 		return;
+	}
 	if (nr && round_init(&r, mms, nr))
 		go_round(w, &r);
+	else if (nr)
+		w->stats.cut = true;
 	kvfree(r.cursors);
 	kvfree(r.turns);
 	mhint_process_mms_free(mms, nr);

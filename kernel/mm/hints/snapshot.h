@@ -8,7 +8,6 @@
 #include "notes.h"
 
 struct block_device;
-struct mm_struct;
 
 /*
  * Why a page that a process named has no entry; shown in sysfs as
@@ -51,7 +50,7 @@ void mhint_snapshot_run(u64 classes);
 void mhint_snapshot_get_stats(struct mhint_snapshot_stats *stats);
 
 /* absent.c */
-u64 mhint_absent(struct mm_struct *mm, u64 addr, u64 end);
+u64 mhint_absent(u64 addr, u64 end);
 
 /* registry.c */
 int mhint_enter_notes(const struct mhint_note *notes, u32 nr,

@@ -76,9 +76,9 @@ static u64 frames(u64 addr, u64 end)
 }
 
 /* There is no page at @addr; the next address where there may be one. */
-static u64 absent(struct mhint_walk *w, u64 addr, u64 end)
+static u64 absent(u64 addr, u64 end)
 {
-	return max(mhint_absent(w->p->mn.mm, addr, end), addr + MEM_HINT_FRAME_SIZE);
+	return max(mhint_absent(addr, end), addr + MEM_HINT_FRAME_SIZE);
 }
 
 /*
@@ -183,8 +183,11 @@ void mhint_walk_clock(struct mhint_walk *w)
 static bool step(struct mhint_walk *w)
 {
 	w->steps++;
-	if (!(w->steps % MHINT_CLOCK_PAGES))
+	/* Did it sleep?  Then it may have been for a read of a slow disk. */
+	if (!(w->steps % MHINT_CLOCK_PAGES) || w->slept != current->nvcsw) {
+		w->slept = current->nvcsw;
 		mhint_walk_clock(w);
+	}
 	return w->steps % MHINT_SNAPSHOT_BATCH || flush(w);
 }
 
@@ -239,7 +242,7 @@ static bool walk_blocks(struct mhint_walk *w, u64 *at, u64 end, u64 limit, u32 i
 	}
 	for (addr = *at; addr < end && !w->over; addr = next) {
 		page = page_at(w, addr, limit);
-		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(w, addr, end);
+		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(addr, end);
 		if (!page)
 			why = MHINT_SKIP_ABSENT;
 		else if (!may_name(page))
@@ -266,7 +269,7 @@ static bool walk_empty(struct mhint_walk *w, u64 addr, u64 end, u64 limit)
 	for (; addr < end; addr = next) {
 		struct page *page = page_at(w, addr, limit);
 
-		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(w, addr, end);
+		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(addr, end);
 		if (page && may_name(page) && !note(w, page, 0))
 			return false;
 		if (!step(w))
@@ -289,7 +292,7 @@ static bool walk_discard(struct mhint_walk *w, u64 addr, u64 end)
 	for (; addr < end; addr = next) {
 		struct page *page = page_at(w, addr, end);
 
-		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(w, addr, end);
+		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(addr, end);
 		if (!page) {
 			skip(w, MHINT_SKIP_ABSENT, frames(addr, next));
 		} else if (!in_span(w->p, &w->p->discard, addr) ||
@@ -367,7 +370,7 @@ static void next_stage(struct mhint_cursor *c)
 static bool skip_absent(struct mhint_walk *w, struct mhint_cursor *c,
 			const struct mhint_span *part, u64 *left, bool *ok)
 {
-	u64 next = mhint_absent(c->mm, part->start, part->end);
+	u64 next = mhint_absent(part->start, part->end);
 
 	if (next == part->start)
 		return false;
@@ -455,11 +458,11 @@ static bool skip_descs(struct mhint_walk *w, struct mhint_cursor *c,
 	u64 end = PAGE_ALIGN(pool->desc + pool->nr_frames * sizeof(u64));
 
 	if (IS_ALIGNED(from, PAGE_SIZE))
-		nr += (mhint_absent(c->mm, from, end) - from) / sizeof(u64);
+		nr += (mhint_absent(from, end) - from) / sizeof(u64);
 	nr = min(nr, pool->nr_frames - c->frame);
 	skip(w, MHINT_SKIP_DESC, nr << (pool->frame_shift - MEM_HINT_FRAME_SHIFT));
 	c->frame += nr;
-	return flush(w);
+	return step(w);
 }
 
 /* Descriptors of one page of them: what cannot be read is no more than that. */

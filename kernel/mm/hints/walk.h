@@ -46,6 +46,7 @@ struct mhint_cursor {
  *	with a reference.
  * @slice: until when it is this user's turn.
  * @over: it is not any more.
+ * @slept: how many times the worker has, when it looked at the clock last.
  * @file, @file_id: that was asked for last, with a reference.
  * @nr_locked: processes of this round whose address space was locked.
  * @held: pages of @notes that are discardable, not the process's yet.
@@ -58,6 +59,7 @@ struct mhint_walk {
 	u64 classes;
 	ktime_t begin, deadline, slice;
 	bool over;
+	unsigned long slept;
 	struct mhint_snapshot_stats stats;
 
 	struct mhint_process *p;

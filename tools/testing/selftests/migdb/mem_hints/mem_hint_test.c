@@ -1276,7 +1276,9 @@ T(batches)
 	ASSERT_TRUE(migrate(0));
 	if (!snapshot("cut"))
 		EXPECT_EQ(snapshot("frames"), nr);
-	EXPECT_EQ(snapshot("max_batch"), 4096);
+	/* Less where a turn of 5 ms ends before so many were looked at. */
+	EXPECT_LE(snapshot("max_batch"), 4096);
+	EXPECT_GT(snapshot("max_batch"), 0);
 	TH_LOG("%u frames in %llu us", nr, (unsigned long long)snapshot("us"));
 }
 
