@@ -63,7 +63,8 @@ static kuid_t accountable(void)
 	if (!uid_eq(ns->owner, GLOBAL_ROOT_UID))
 		return ns->owner;
 	uid = make_kuid(ns, 0);
-	return uid_valid(uid) ? uid : ns->owner;
+	/* made with root's euid for somebody: a set-uid helper */
+	return uid_valid(uid) ? uid : cred->uid;
 }
 
 static struct mhint_user *find_user_of(kuid_t uid)
