@@ -96,18 +96,25 @@ u64 migdb_fetch_need_bytes(void)
 	       (sizeof(struct migdb_io) + MIGDB_IO_MAX_PAGES * (u64)PAGE_SIZE);
 }
 
+/* Who writes to the rates: each makes a number of its own. */
+static DEFINE_MUTEX(migdb_rate_lock);
+
 void migdb_fetch_set_rate(u64 bytes_per_s)
 {
+	mutex_lock(&migdb_rate_lock);
 	WRITE_ONCE(migdb_rate, bytes_per_s);
 	/* pairs with migdb_io_due(): who sees the number sees the rate */
 	smp_store_release(&migdb_rate_gen, migdb_rate_gen + 1);
+	mutex_unlock(&migdb_rate_lock);
 }
 
 /* Of one session; it never gets more than its share of the host's rate. */
 void migdb_fetch_limit_rate(struct migdb_session *s, u64 bytes_per_s)
 {
+	mutex_lock(&migdb_rate_lock);
 	WRITE_ONCE(s->limits.fetch_bytes_per_s, bytes_per_s);
 	smp_store_release(&s->limits.gen, s->limits.gen + 1);	/* as above */
+	mutex_unlock(&migdb_rate_lock);
 }
 
 u64 migdb_fetch_rate(void)

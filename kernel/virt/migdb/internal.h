@@ -157,6 +157,7 @@ struct migdb_session {
 	bool started;			/* migdb_sessions_lock: START succeeded */
 	bool ordinary;			/* migdb_sessions_lock: "enabled" was cleared */
 	bool closed;			/* device file is gone: rx_lock and tx_fill_lock */
+	bool turning;			/* @ordinary_work is to be done, or at it */
 	struct work_struct ordinary_work;
 	bool refused;			/* @lock: a START that was refused is in the log */
 	bool logged;			/* @lock: the record is in the log, or on its way */
@@ -266,6 +267,7 @@ bool migdb_queue_work(struct work_struct *work);
 
 /* session_dir.c */
 void migdb_session_dir_init(void);
+void migdb_session_dir_exit(void);
 void migdb_session_dir_add(struct migdb_session *s);
 void migdb_session_dir_remove(struct migdb_session *s);
 

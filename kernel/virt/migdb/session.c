@@ -132,10 +132,11 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 static atomic_t migdb_nr_turning = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(migdb_turned_wait);
 
-static void migdb_ordinary_over(void)
+static void migdb_ordinary_over(struct migdb_session *s)
 {
-	if (atomic_dec_and_test(&migdb_nr_turning))
-		wake_up(&migdb_turned_wait);
+	atomic_dec(&migdb_nr_turning);
+	WRITE_ONCE(s->turning, false);
+	wake_up_all(&migdb_turned_wait);
 }
 
 /* "enabled" was cleared: finish as an ordinary migration. */
@@ -154,25 +155,22 @@ static void migdb_ordinary_work(struct work_struct *work)
 	} else if (state == MIGDB_STATE_FILLING) {
 		migdb_dest_give_up(s, MIGDB_REASON_DISABLED);
 	}
-	migdb_ordinary_over();
+	migdb_ordinary_over(s);
 }
 
 static void migdb_session_make_ordinary(struct migdb_session *s)
 {
+	u32 state = migdb_state(s);
+
 	lockdep_assert_held(&migdb_sessions_lock);
 	if (!s->started || s->ordinary)
 		return;
 	WRITE_ONCE(s->ordinary, true);
-	cmpxchg(&s->reason, MIGDB_REASON_NONE, MIGDB_REASON_DISABLED);
+	if (state != MIGDB_STATE_DONE && state != MIGDB_STATE_ABORTED)
+		cmpxchg(&s->reason, MIGDB_REASON_NONE, MIGDB_REASON_DISABLED);
+	WRITE_ONCE(s->turning, true);
 	atomic_inc(&migdb_nr_turning);
 	migdb_queue_work(&s->ordinary_work);
-}
-
-/* Sessions that were told to be ordinary are, or keep their callers waiting. */
-static void migdb_turned(void)
-{
-	wait_event_killable_timeout(migdb_turned_wait, !atomic_read(&migdb_nr_turning),
-				    MIGDB_TURN_WAIT_JIFFIES);
 }
 
 /*
@@ -189,16 +187,18 @@ void migdb_set_enabled(bool enabled)
 		list_for_each_entry(s, &migdb_sessions, node)
 			migdb_session_make_ordinary(s);
 	mutex_unlock(&migdb_sessions_lock);
-	migdb_turned();
+	wait_event_killable_timeout(migdb_turned_wait, !atomic_read(&migdb_nr_turning),
+				    MIGDB_TURN_WAIT_JIFFIES);
 }
 
-/* The same for one session, for ever. */
+/* The same for one session, for ever.  It waits for nobody else's. */
 void migdb_session_disable(struct migdb_session *s)
 {
 	mutex_lock(&migdb_sessions_lock);
 	migdb_session_make_ordinary(s);
 	mutex_unlock(&migdb_sessions_lock);
-	migdb_turned();
+	wait_event_killable_timeout(migdb_turned_wait, !READ_ONCE(s->turning),
+				    MIGDB_TURN_WAIT_JIFFIES);
 }
 
 int migdb_session_bind_kvm(struct migdb_session *s, int fd)
@@ -431,7 +431,7 @@ void migdb_session_close(struct migdb_session *s)
 	list_del_init(&s->node);
 	mutex_unlock(&migdb_sessions_lock);
 	if (cancel_work_sync(&s->ordinary_work))
-		migdb_ordinary_over();	/* it had not begun */
+		migdb_ordinary_over(s);	/* it had not begun */
 
 	/* stream calls that are inside finish; later ones see closed */
 	mutex_lock(&s->rx_lock);

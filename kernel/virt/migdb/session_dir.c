@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/migdb/<label>: one running session, one value a file, for root only.
+ * /sys/kernel/migdb/<label>: one running session, one value a file.  Only root reads
+ * the files; anybody can see which directories there are, as everywhere in sysfs.
  * See Documentation/ABI/testing/sysfs-kernel-migdb.
  *
  * A directory is there from START until the device is closed.  It goes before
@@ -14,36 +15,53 @@
  */
 #define pr_fmt(fmt) "migdb: " fmt
 
+#include <linux/atomic.h>
+#include <linux/cred.h>
+#include <linux/ctype.h>
 #include <linux/kobject.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/mutex.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
+#include <linux/uidgid.h>
+#include <linux/wait_bit.h>
 
 #include "dest.h"
 #include "internal.h"
 #include "record.h"
 #include "source.h"
 
+/* @pid, @uid: of the VMM, in the initial namespaces: a label is only what it says. */
 struct migdb_session_dir {
 	struct kobject kobj;
 	struct migdb_session *s;
+	pid_t pid;
+	uid_t uid;
 };
+
+/* released later than removed, if the kernel is to find who relies on the opposite */
+static atomic_t migdb_nr_dirs = ATOMIC_INIT(0);
 
 /* a name that was free is still free when it is taken */
 static DEFINE_MUTEX(migdb_dirs_lock);
 
+static struct migdb_session_dir *to_dir(struct kobject *kobj)
+{
+	return container_of(kobj, struct migdb_session_dir, kobj);
+}
+
 static struct migdb_session *to_session(struct kobject *kobj)
 {
-	return container_of(kobj, struct migdb_session_dir, kobj)->s;
+	return to_dir(kobj)->s;
 }
 
 #define SHOW(_name, _fmt, _value)						\
 static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 			    char *buf)						\
 {										\
-	struct migdb_session *s = to_session(kobj);				\
+	struct migdb_session *s __maybe_unused = to_session(kobj);		\
 										\
 	return sysfs_emit(buf, _fmt "\n", _value);				\
 }
@@ -59,6 +77,10 @@ static struct kobj_attribute _name##_attr = __ATTR_RW_MODE(_name, 0600)
 
 SHOW(role, "%s", migdb_role_str(s->role))
 RO(role);
+SHOW(pid, "%d", to_dir(kobj)->pid)
+RO(pid);
+SHOW(uid, "%u", to_dir(kobj)->uid)
+RO(uid);
 SHOW(state, "%s", migdb_state_str(migdb_state(s)))
 RO(state);
 SHOW(reason, "%s", migdb_reason_str(READ_ONCE(s->reason)))
@@ -163,6 +185,8 @@ RW(max_inflight_bytes);
 
 static struct attribute *common_attrs[] = {
 	&role_attr.attr,
+	&pid_attr.attr,
+	&uid_attr.attr,
 	&state_attr.attr,
 	&reason_attr.attr,
 	&age_ms_attr.attr,
@@ -234,7 +258,9 @@ static const struct attribute_group *dest_groups[] = {
 
 static void dir_release(struct kobject *kobj)
 {
-	kfree(container_of(kobj, struct migdb_session_dir, kobj));
+	kfree(to_dir(kobj));
+	if (atomic_dec_and_test(&migdb_nr_dirs))
+		wake_up_var(&migdb_nr_dirs);
 }
 
 static const struct kobj_type source_ktype = {
@@ -249,12 +275,26 @@ static const struct kobj_type dest_ktype = {
 	.default_groups	= dest_groups,
 };
 
-/* A label is the VMM's choice: it may be that of a file or directory which is there. */
+/*
+ * A label is the VMM's choice, and root will name the directory in commands: nothing
+ * in it means something to a shell, hides it, or is an option.
+ */
+static void name_of(char *name, const char *label)
+{
+	unsigned int i;
+
+	for (i = 0; label[i]; i++)
+		name[i] = isalnum(label[i]) || label[i] == '_' ||
+			  (i && (label[i] == '.' || label[i] == '-')) ? label[i] : '_';
+	name[i] = 0;
+}
+
+/* It may be that of a file or directory which is there. */
 static bool name_taken(const char *name)
 {
 	struct kobject *kobj;
 
-	if (!strcmp(name, ".") || !strcmp(name, "..") || migdb_sysfs_has(name))
+	if (migdb_sysfs_has(name))
 		return true;
 	kobj = kset_find_obj(migdb_kset, name);
 	kobject_put(kobj);
@@ -272,18 +312,22 @@ static bool name_taken(const char *name)
 void migdb_session_dir_add(struct migdb_session *s)
 {
 	struct migdb_session_dir *dir = kzalloc(sizeof(*dir), GFP_KERNEL_ACCOUNT);
-	char name[MIGDB_LABEL_BYTES + 12];
+	char base[MIGDB_LABEL_BYTES], name[MIGDB_LABEL_BYTES + 12];
 	unsigned int i = 1;
 	int ret = -ENOMEM;
 
 	if (!dir)
 		goto out;
+	atomic_inc(&migdb_nr_dirs);
 	dir->s = s;
+	dir->pid = current->tgid;
+	dir->uid = from_kuid_munged(&init_user_ns, current_uid());
 	dir->kobj.kset = migdb_kset;
-	strscpy(name, s->label);
+	name_of(base, s->label);
+	strscpy(name, base);
 	mutex_lock(&migdb_dirs_lock);
 	while (name_taken(name))
-		snprintf(name, sizeof(name), "%s.%u", s->label, ++i);
+		snprintf(name, sizeof(name), "%s.%u", base, ++i);
 	ret = kobject_init_and_add(&dir->kobj, s->src ? &source_ktype : &dest_ktype, NULL,
 				   "%s", name);
 	mutex_unlock(&migdb_dirs_lock);
@@ -309,6 +353,12 @@ void migdb_session_dir_remove(struct migdb_session *s)
 	kobject_del(&s->dir->kobj);
 	kobject_put(&s->dir->kobj);
 	s->dir = NULL;
+}
+
+/* No session is left: the last of what they showed is gone, or on its way. */
+void migdb_session_dir_exit(void)
+{
+	wait_var_event(&migdb_nr_dirs, !atomic_read(&migdb_nr_dirs));
 }
 
 void migdb_session_dir_init(void)

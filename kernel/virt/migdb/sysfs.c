@@ -142,4 +142,5 @@ void migdb_sysfs_exit(void)
 {
 	sysfs_remove_groups(&migdb_kset->kobj, migdb_groups);
 	kset_unregister(migdb_kset);
+	migdb_session_dir_exit();
 }

@@ -89,6 +89,8 @@ TEST_F(dir, is_there_while_a_session_is)
 	EXPECT_STREQ("source", text_of("rig-source", "role"));
 	EXPECT_STREQ("arming", text_of("rig-source", "state"));
 	EXPECT_STREQ("none", text_of("rig-source", "reason"));
+	EXPECT_EQ(getpid(), number_of("rig-source", "pid"));
+	EXPECT_EQ(0, number_of("rig-source", "uid"));
 	EXPECT_FALSE(there("rig-dest"));
 	ASSERT_OK(rig_dest(&self->r, self->r.disk));
 	EXPECT_STREQ("destination", text_of("rig-dest", "role"));
@@ -151,6 +153,9 @@ TEST_F(dir, says_what_the_statistics_say)
 	EXPECT_LE(0, number_of("rig-dest", "age_ms"));
 	FINISH();
 	EXPECT_STREQ("done", text_of("rig-dest", "state"));
+	/* too late to change what has been */
+	ASSERT_OK(set("rig-dest", "enabled", "0"));
+	EXPECT_STREQ("none", text_of("rig-dest", "reason"));
 }
 
 /* Up to START, with this label. */
@@ -165,10 +170,11 @@ TEST_F(dir, labels_are_the_vmms_choice)
 {
 	static const char * const labels[] = {
 		"enabled", "max_sessions", ".", "..", "same", "same", "same", "%s%n", "same.2",
+		"-rf", "$(x);*", ".hidden",
 	};
 	static const char * const dirs[] = {
-		"enabled.2", "max_sessions.2", "..2", "...2", "same", "same.2", "same.3", "%s%n",
-		"same.2.2",
+		"enabled.2", "max_sessions.2", "_", "_.", "same", "same.2", "same.3", "_s_n",
+		"same.2.2", "_rf", "__x___", "_hidden",
 	};
 	struct mdb m[sizeof(labels) / sizeof(*labels)];
 	unsigned int i, n = 0;
