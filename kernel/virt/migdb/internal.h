@@ -16,6 +16,7 @@
  *	source.hash_lock	windows of the snapshot: one hasher at a time
  *	session.lock		set-up and state changes
  *	    migdb_sessions_lock	list of sessions, host-wide counts
+ *	    migdb_dirs_lock	names in sysfs; kernfs's locks are inside
  *	lane.lock		one run of a fetch lane at a time
  *	dest.fill_sem		read: pages are being written; write: none is
  *	source.dequeue_lock	runs on their way to user space
@@ -23,6 +24,10 @@
  *	    KVM: kvm->srcu, slots_lock
  *	    mmap_lock, by page faults
  *	session.tx_lock		frames that wait for read(2)
+ *	migdb_rate_lock		by itself: the rates that an operator has set
+ *
+ * A file in sysfs that is open for a moment (kernfs's active reference) is outermost
+ * of all; removing a directory waits for it, and so is done with none of these held.
  *
  * User memory may be somebody's page fault that never ends: userfaultfd, FUSE.  Its
  * owner is the session's own VMM, which then stops itself until it is killed, but
@@ -143,7 +148,7 @@ struct migdb_stats_counters {
 struct migdb_limits {
 	u64 fetch_bytes_per_s;		/* 0: nothing less */
 	u64 inflight_bytes;		/* likewise */
-	u32 gen;			/* changes with fetch_bytes_per_s */
+	u32 gen;			/* migdb_rate_lock: changes with fetch_bytes_per_s */
 };
 
 struct migdb_session {
@@ -234,7 +239,8 @@ static inline void migdb_count_reason(struct migdb_session *s, u32 reason, u64 n
 
 /* stats.c */
 const char *migdb_role_str(u32 role);
-u64 migdb_span_ns(const struct migdb_span *span);
+u64 migdb_session_record_rate(struct migdb_session *s);
+u64 migdb_session_fetch_rate(struct migdb_session *s);
 void migdb_session_log(struct migdb_session *s, const char *outcome);
 void migdb_session_log_refused(struct migdb_session *s, const struct migdb_start *arg, int err);
 void migdb_session_stats(struct migdb_session *s, struct migdb_stats *out);

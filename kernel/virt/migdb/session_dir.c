@@ -10,8 +10,6 @@
  * locks: some of them may be held for as long as a VMM keeps a page fault waiting
  * (internal.h), and no operator waits for a VMM.  So numbers of two files may be of
  * two moments; those that add up are in MIGDB_GET_STATS and in the record.
- *
- * Locks: migdb_dirs_lock is under session.lock, and above nothing of ours.
  */
 #define pr_fmt(fmt) "migdb: " fmt
 
@@ -30,7 +28,6 @@
 
 #include "dest.h"
 #include "internal.h"
-#include "record.h"
 #include "source.h"
 
 /* @pid, @uid: of the VMM, in the initial namespaces: a label is only what it says. */
@@ -113,8 +110,7 @@ SHOW(unconfirmed_pages, "%llu", READ_ONCE(s->src->nr_unconfirmed))
 RO(unconfirmed_pages);
 SHOW(queued_pages, "%llu", (u64)READ_ONCE(s->src->send.nr_set))
 RO(queued_pages);
-SHOW(record_bytes_per_s, "%llu", migdb_rate(atomic64_read(&s->n.recorded) * MIGDB_PAGE_BYTES,
-					    migdb_span_ns(&s->n.recording)))
+SHOW(record_bytes_per_s, "%llu", migdb_session_record_rate(s))
 RO(record_bytes_per_s);
 
 /* destination */
@@ -124,8 +120,7 @@ SHOW_COUNT(read_bytes, read_bytes)
 RO(read_bytes);
 SHOW_COUNT(inflight_bytes, inflight_bytes)
 RO(inflight_bytes);
-SHOW(fetch_bytes_per_s, "%llu", migdb_rate(atomic64_read(&s->n.read_bytes),
-					   migdb_span_ns(&s->n.fetching)))
+SHOW(fetch_bytes_per_s, "%llu", migdb_session_fetch_rate(s))
 RO(fetch_bytes_per_s);
 
 /* 0 makes it an ordinary migration, for ever */

@@ -88,11 +88,24 @@ const char *migdb_role_str(u32 role)
 	return role == MIGDB_ROLE_SOURCE ? "source" : "destination";
 }
 
-u64 migdb_span_ns(const struct migdb_span *span)
+static u64 migdb_span_ns(const struct migdb_span *span)
 {
 	s64 ns = atomic64_read(&span->last_ns) - atomic64_read(&span->first_ns);
 
 	return max(ns, 0LL);
+}
+
+/* From the first record to the last one, in bytes of their pages; source. */
+u64 migdb_session_record_rate(struct migdb_session *s)
+{
+	return migdb_rate(atomic64_read(&s->n.recorded) * MIGDB_PAGE_BYTES,
+			  migdb_span_ns(&s->n.recording));
+}
+
+/* From the first read to the last one; destination. */
+u64 migdb_session_fetch_rate(struct migdb_session *s)
+{
+	return migdb_rate(atomic64_read(&s->n.read_bytes), migdb_span_ns(&s->n.fetching));
 }
 
 /* The one record of a session that was started. */
@@ -133,9 +146,8 @@ void migdb_session_log(struct migdb_session *s, const char *outcome)
 	r.hash_ns = st.out_hash_ns;
 	r.hash_bytes_per_s = migdb_rate(atomic64_read(&s->n.hashed) * MIGDB_PAGE_BYTES,
 					st.out_hash_ns);
-	r.record_bytes_per_s = migdb_rate(st.out_recorded * MIGDB_PAGE_BYTES,
-					  migdb_span_ns(&s->n.recording));
-	r.fetch_bytes_per_s = migdb_rate(st.out_read_bytes, migdb_span_ns(&s->n.fetching));
+	r.record_bytes_per_s = migdb_session_record_rate(s);
+	r.fetch_bytes_per_s = migdb_session_fetch_rate(s);
 	r.memory_bytes = st.out_memory_bytes;
 	r.ms = div_u64(ktime_get_ns() - s->started_ns, NSEC_PER_MSEC);
 	migdb_record_print(s, &r);
