@@ -412,7 +412,7 @@ static bool turn_binds(struct mhint_walk *w, struct mhint_cursor *c, u64 *left)
  *
  * A process may keep its address space locked for as long as it likes, by a page
  * fault that does not end.  That costs it its turn, and at last what it has said
- * here, but nobody else's time: see walk_all().
+ * here, but nobody else's time: see go_round().
  */
 static bool turn_discard(struct mhint_walk *w, struct mhint_cursor *c, u64 *left)
 {
