@@ -54,10 +54,10 @@ static const char *text_of(const char *label, const char *name)
 
 static s64 number_of(const char *label, const char *name)
 {
-	char *end;
-	s64 n = strtoll(text_of(label, name), &end, 10);
+	char path[64];
 
-	return *end ? -1 : n;
+	snprintf(path, sizeof(path), "%s/%s", label, name);
+	return mdb_sysfs_read(path);
 }
 
 static int set(const char *label, const char *name, const char *text)

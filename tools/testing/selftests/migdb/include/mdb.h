@@ -111,7 +111,7 @@ static inline void mdb_claim_byte(struct mdb *m, u64 page)
 	}
 }
 
-/* /sys/kernel/migdb/<name>; -errno when it is not there. */
+/* /sys/kernel/migdb/<name>; -errno when it is not there, -EINVAL: it is no number. */
 s64 mdb_sysfs_read(const char *name);
 int mdb_sysfs_write(const char *name, u64 value);
 

@@ -339,15 +339,19 @@ static int sysfs_open(const char *name, int flags)
 
 s64 mdb_sysfs_read(const char *name)
 {
-	char text[64] = "";
+	char text[64] = "", *end;
 	int fd = sysfs_open(name, O_RDONLY);
 	ssize_t n;
+	s64 value;
 
 	if (fd < 0)
 		return fd;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	return n < 0 ? -EIO : strtoll(text, NULL, 0);
+	if (n < 0)
+		return -EIO;
+	value = strtoll(text, &end, 0);
+	return end == text || strcmp(end, "\n") ? -EINVAL : value;
 }
 
 int mdb_sysfs_write(const char *name, u64 value)
