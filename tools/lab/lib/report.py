@@ -220,10 +220,11 @@ def print_report(res, env):
         link = f"link {res['N_bytes_per_s'] / 1e6:.1f} MB/s"
     else:
         link = f"link not measured under the read-only load (set to {env['N_set'] / 1e6:.1f} MB/s)"
+    load = f"{env['rate']} transactions/s" if env["rate"] else "all that it can do"
     print(f"Storage {env['S_measured'] / 1e6:.1f} MB/s (unthrottled {env['S_free'] / 1e6:.0f}),"
           f" {link} (unthrottled {env['N_free'] / 1e6:.0f}), separate paths,"
           f" round trip {env['rtt_ms']:.1f} ms, guest {env['guest_mib']} MiB,"
-          f" load {env['rate'] or 'all that it can do'}{' transactions/s' if env['rate'] else ''}")
+          f" load {load}")
     for t in res["targets"]:
         print(f"  {verdict_of(t)}  {t['text']}")
     for n in res["notes"]:
