@@ -62,7 +62,8 @@ r = json.load(open(sys.argv[1]))
 print(eval(sys.argv[2], {"r": r, "src": r.get("source", {}).get("x-migdb"), "dst": r.get("destination", {}).get("x-migdb")}))' "$mixed_json" "$1"
 }
 
-# mixed_payload DIR: both variants, at /opt/migdb in the hosts, and the modules.
+# mixed_payload DIR: both variants, at /opt/migdb in the hosts, the modules, and what
+# makes calls fail or take long (host/nomem.c).
 mixed_payload() {
 	"$TOP/tools/build/modules" >&2
 	rm -rf "$1"
@@ -72,4 +73,6 @@ mixed_payload() {
 	qemu_ready migdb
 	cp -a "$QEMU_PAYLOAD/qemu" "$1/migdb"
 	cp "$BUILD/migdb.ko" "$1/"
+	gcc -shared -fPIC -O2 -Wall -Wextra -Werror -isystem "$TOP/include/uapi" \
+		-o "$1/nomem.so" "$TOP/tools/lab/host/nomem.c"
 }

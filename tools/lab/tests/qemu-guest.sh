@@ -113,7 +113,6 @@ kernel_ready
 payload=$BUILD/qemu-guest
 mixed_payload "$payload"
 guest_image "$payload/liar"
-gcc -shared -fPIC -O2 -Wall -Wextra -Werror -isystem "$TOP/include/uapi" -o "$payload/nomem.so" "$TOP/tools/lab/host/nomem.c"
 at_exit 'rm -rf "$payload" "$place" "$place".*'
 disk=$(lab_disk mixed 64)
 dd if=/dev/urandom of="$disk" bs=1M count=16 conv=notrunc status=none

@@ -125,27 +125,35 @@ info_shows() {
 	qmp "$A:4440" hmp 'info migrate' | grep -E '^migdb state: ordinary \(.+\)$'
 }
 
+# A source of the tests' own, up to where it has a return path: what follows in Python
+# says something, and reads messages.
+source_py='
+import socket, struct, sys
+def command(cmd, data=b""):
+    return struct.pack(">BHH", 8, cmd, len(data)) + data
+def message():
+    kind, size = struct.unpack(">HH", f.read(4))
+    return kind, f.read(size)
+MACHINE = b"pc-i440fx-10.0"
+RETURN_PATH, PING, ADVISE, LISTEN, RUN = range(1, 6)
+PACKAGED = 7
+ask = command(PING, struct.pack(">I", 0x4d494744))
+s = socket.create_connection((sys.argv[1], 4551))
+f = s.makefile("rb")
+s.sendall(struct.pack(">IIBI", 0x5145564d, 3, 7, len(MACHINE)) + MACHINE + command(RETURN_PATH))
+'
+
 # told HOW WHAT: a source that does not keep to the rules asks the QEMU of host b;
 # all messages of the return path, each in a line "TYPE TEXT", must be like WHAT.
 told() {
 	local said args
 	read -ra args <<<"$on"
 	vm_end b && vm b "${args[@]}" -incoming tcp:0.0.0.0:4551 || return 1
-	said=$(lab netns timeout 60 python3 -c '
-import socket, struct, sys
-def command(cmd, data=b""):
-    return struct.pack(">BHH", 8, cmd, len(data)) + data
-MACHINE = b"pc-i440fx-10.0"
-RETURN_PATH, PING, ADVISE = range(1, 4)
+	said=$(lab netns timeout 60 python3 -c "$source_py"'
 end = struct.pack(">I", 1)
-ask = command(PING, struct.pack(">I", 0x4d494744))
-s = socket.create_connection((sys.argv[1], 4551))
-s.sendall(struct.pack(">IIBI", 0x5145564d, 3, 7, len(MACHINE)) + MACHINE + command(RETURN_PATH) +
-          {"thrice": ask * 3, "advised": command(ADVISE) + ask}[sys.argv[2]] + command(PING, end))
-f = s.makefile("rb")
+s.sendall({"thrice": ask * 3, "advised": command(ADVISE) + ask}[sys.argv[2]] + command(PING, end))
 while True:
-    kind, size = struct.unpack(">HH", f.read(4))
-    body = f.read(size)
+    kind, body = message()
     if kind == 2 and body == end:
         break
     print("pong" if kind == 2 else "%d %s" % (kind, body[2:].decode()))' "$B" "$1")
@@ -159,19 +167,9 @@ post_copy_begun() {
 	local args how rc=0
 	read -ra args <<<"$on $vsock $dev,serial=mixed"
 	vm_end b && vm b "${args[@]}" -incoming tcp:0.0.0.0:4551 || return 1
-	lab netns timeout 60 python3 -c '
-import socket, struct, sys
-def command(cmd, data=b""):
-    return struct.pack(">BHH", 8, cmd, len(data)) + data
-MACHINE = b"pc-i440fx-10.0"
-RETURN_PATH, PING, ADVISE, LISTEN, RUN = range(1, 6)
-PACKAGED = 7
-s = socket.create_connection((sys.argv[1], 4551))
-s.sendall(struct.pack(">IIBI", 0x5145564d, 3, 7, len(MACHINE)) + MACHINE + command(RETURN_PATH) +
-          command(PING, struct.pack(">I", 0x4d494744)))
-f = s.makefile("rb")
-kind, size = struct.unpack(">HH", f.read(4))
-body = f.read(size)
+	lab netns timeout 60 python3 -c "$source_py"'
+s.sendall(ask)
+kind, body = message()
 if kind != 64 or body[0] != 1:
     sys.exit("no HELLO, but %d %r" % (kind, body))
 run = command(RUN)
@@ -219,7 +217,6 @@ plan 45
 payload=$BUILD/qemu-mixed
 mixed_payload "$payload"
 cp "$TOP/tools/lab/host/taker.py" "$payload/"
-gcc -shared -fPIC -O2 -Wall -Wextra -Werror -isystem "$TOP/include/uapi" -o "$payload/nomem.so" "$TOP/tools/lab/host/nomem.c"
 at_exit 'rm -rf "$payload"'
 disk=$(lab_disk mixed 64)
 qcow2=$(lab_disk qcow2 64)
