@@ -11,12 +11,12 @@ run=/run/migdb-lab/$LAB_NAME
 
 # What the lab must not change: the machine's own links, addresses, routes and
 # mounts.  Those of another lab are not there either, only their namespaces,
-# which appear as mounts under /run/netns.
+# which appear as mounts under /run/netns; another clone may be making an image.
 machine_state() {
 	ip -o link | sed 's/ state .*//'
 	ip -o addr | awk '{ print $2, $4 }'
 	ip route
-	awk '{ print $5 }' /proc/self/mountinfo | grep -v '^/run/netns' || true
+	awk '{ print $5 }' /proc/self/mountinfo | grep -vE "^(/run/netns|$CACHE/)" || true
 }
 
 # left_over: prints what is left of this lab.
@@ -134,7 +134,14 @@ shell_has_terminal() {
 	grep -qE '^/dev/pts/[0-9]+$' <<<"$out" && grep -qx b <<<"$out"
 }
 
+# Whatever is missing is installed and built now, so that what follows is interrupted
+# where it starts hosts.
+set_up() {
+	bash -c '. "$0/tools/lab/lib/hosts.sh"; emulator_ready; image_ready' "$TOP" >&2
+}
+
 plan 46
+set_up || die "what the lab needs cannot be built"
 before=$(machine_state)
 disk=$(lab_disk db 256)
 mkdir -p "$BUILD/t-payload1/bin" "$BUILD/t-payload2/lib"
