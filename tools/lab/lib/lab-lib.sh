@@ -170,10 +170,6 @@ at_exit() {
 	exit_commands=("$1" "${exit_commands[@]}")
 }
 
-# What a kernel says of its own faults; lockdep's warnings are in small letters.  That
-# a CPU stood still for long is no fault of an emulated host's.
-KERNEL_FAULT='BUG: [^s]|BUG: s[^o]|WARNING: CPU|WARNING: [a-z]|UBSAN:|Oops|general protection fault|refcount_t|Kernel panic'
-
 # lab_faults: what the hosts' kernels said of the kind since the lab came up.
 lab_faults() {
 	local h

@@ -70,6 +70,7 @@ def merge(records):
             out[k] = statistics.median(r[k] for r in records)
     out["identical"] = all(r["identical"] for r in records)
     out["db_ok"] = all(r["db_ok"] for r in records)
+    out["guest_faults"] = sum((r["guest_faults"] for r in records), [])
     out["client_errors"] = sum(r["client_errors"] for r in records)
     out["spread_percent"] = {k: spread([r[k] for r in records])
                              for k in ("total_ms", "downtime_ms", "source_bytes", "pages_built")}
@@ -85,6 +86,8 @@ def wrong_run(r, name):
                    " or the oracle does not know the construct set")
     if not r["db_ok"]:
         bad.append(f"{name}: the database is not right")
+    if r["guest_faults"]:
+        bad.append(f"{name}: the guest's kernel says: {r['guest_faults'][0]}")
     if r["client_errors"]:
         bad.append(f"{name}: clients saw {r['client_errors']} errors")
     if r["warm_percent"] < 60:
@@ -130,7 +133,7 @@ def targets(by, res):
         add(f"downtime of {migdb['name']} at most default + one round trip + 10 % ({limit:.1f} ms): "
             f"{migdb['downtime_ms']:.1f} ms", migdb["downtime_ms"] <= limit, [default, migdb], "downtime_ms")
 
-    for what, used, free in (("storage", res["S_set"], res["unthrottled_fetch_bytes_per_s"]),
+    for what, used, free in (("storage", res["S_set"], res["unthrottled_storage_bytes_per_s"]),
                              ("link", res["N_set"], res["unthrottled_stream_bytes_per_s"])):
         add(f"{what} set to at most a third of what it does ({free / 1e6:.0f} MB/s): {used / 1e6:.0f} MB/s",
             3 * used <= free, [])
@@ -170,7 +173,7 @@ def evaluate(env, records):
         # N is of the read-only load, and of no other run when that was not made
         "N_bytes_per_s": link, "N_rw_bytes_per_s": link_rate(drw),
         "S_set": env["S_set"], "N_set": env["N_set"],
-        "unthrottled_fetch_bytes_per_s": env["S_free"], "unthrottled_stream_bytes_per_s": env["N_free"],
+        "unthrottled_storage_bytes_per_s": env["S_free"], "unthrottled_stream_bytes_per_s": env["N_free"],
         "paths": "storage and migration on separate paths", "rtt_ms": env["rtt_ms"],
         "bound_ro": bound(mro["f"], env["S_measured"], link) if mro else None,
         "speedup_ro": round(dro["total_ms"] / mro["total_ms"], 3) if dro and mro else None,

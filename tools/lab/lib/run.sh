@@ -210,9 +210,16 @@ run_caps() {
 	esac
 }
 
+# What the guest's kernel says of its own faults, as a JSON array: it boots "quiet", so
+# its console does not have them.
+run_guest_faults() {
+	{ vm_ssh "$1" dmesg || echo "the guest's log cannot be read"; } |
+		grep -aE -m8 "$KERNEL_FAULT|cannot be read" | jq -Rn '[inputs]'
+}
+
 run_migrate() {
 	local name=$1 run=$2 from=$3 to=$4 dir=$5 load=${2##*-} masks=() caps=() lines t0 oracle_ms
-	local identical=false db_ok=false errors warm served rc=0
+	local identical=false db_ok=false guest_faults errors warm served rc=0
 	shift 5
 	mkdir -p "$dir"
 	rm -f "$dir/$run".*
@@ -279,9 +286,10 @@ run_migrate() {
 	step "$run: $(jq -r '"\(.total_ms / 100 | round / 10) s, \(.source.ram.transferred / 1000000 | floor) MB"' "$dir/$run.migration"), identical: $identical; checking the database"
 	vm_quit "$name" "$from"
 	! run_db_ok "$name" "$load" "$dir" "$run" "$to" || db_ok=true
+	guest_faults=$(run_guest_faults "$name") || true
 	jq -n --slurpfile m "$dir/$run.migration" --slurpfile o "$dir/$run.oracle.json" \
 		--arg name "$run" --argjson oracle_ms "$oracle_ms" --argjson identical $identical \
-		--argjson db_ok $db_ok --arg compared "$(cat "$dir/$run.compared")" \
+		--argjson db_ok $db_ok --argjson guest_faults "$guest_faults" --arg compared "$(cat "$dir/$run.compared")" \
 		--argjson newer "$(cat "$dir/$run.stored.newer" 2>/dev/null || echo null)" --argjson errors "$errors" --argjson warm "$warm" --argjson served "$served" '
 		$m[0] as $m | $m.source["x-migdb"] as $x | $m.destination["x-migdb"] as $d |
 		{ name: $name, total_ms: $m.total_ms, downtime_ms: $m.source.downtime, oracle_ms: $oracle_ms,
@@ -295,6 +303,6 @@ run_migrate() {
 		  migdb_state: $x.state, migdb_reason: $x.reason,
 		  read_bytes: ($d["read-bytes"] // 0), reads: ($d.reads // 0), memory_bytes: ($x["memory-bytes"] // 0),
 		  migdb_source: $x, migdb_destination: $d,
-		  identical: $identical, oracle: $o[0], db_ok: $db_ok, db_compared: $compared, db_pages_newer: $newer, client_errors: $errors,
+		  identical: $identical, oracle: $o[0], db_ok: $db_ok, guest_faults: $guest_faults, db_compared: $compared, db_pages_newer: $newer, client_errors: $errors,
 		  warm_percent: $warm, served_after: $served }' >"$dir/$run.json"
 }

@@ -10,9 +10,10 @@
 #        packaged QEMU and the hosts lack the module.
 #   scene_rates N S            limits link and storage to these bytes per second, or to a
 #        third of what they do without a limit; sets N and S.  Before the first move
-#   moved RUN FROM TO DIR      a measured move (lib/run.sh) with five checks
+#   moved RUN FROM TO DIR      a measured move (lib/run.sh) with six checks
 #   field RUN EXPRESSION       of DIR/RUN.json of the last scene
 #   sessions_left HOST         succeeds when there is none
+#   in_mid_move HOST CMD...    CMD while a session of HOST is under way
 
 . "$(dirname "${BASH_SOURCE[0]}")/run.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
@@ -103,7 +104,21 @@ moved() {
 	diag "$(field "$1" '{total_ms, downtime_ms, source_bytes, pages_candidate, pages_recorded, pages_built, pages_revoked, pages_returned, migdb_state, migdb_reason}' | tr -d '\n ')"
 	check "$1: all memory is the same" test "$(field "$1" .identical)" = true
 	check "$1: the database is right" test "$(field "$1" .db_ok)" = true
+	check "$1: the guest's kernel complains of nothing" test "$(field "$1" '.guest_faults | join(" | ")')" = ""
 	check "$1: no client saw an error" test "$(field "$1" .client_errors)" = 0
 	check "$1: every record was built, revoked or returned" test "$(field "$1" \
 		'.pages_recorded == .pages_built + .pages_revoked + .pages_returned')" = true
+}
+
+# in_mid_move HOST COMMAND...: COMMAND, 4 s after a session has begun on HOST.  Whether
+# there was one when it began, and when it was over, is in DIR/hit.
+in_mid_move() {
+	local host=$1
+	shift
+	rm -f "$SCENE/hit"
+	wait_for 900 eval "! sessions_left $host"	# the tables are read before the move
+	sleep 4
+	! sessions_left "$host" && echo begin >"$SCENE/hit"
+	"$@"
+	! sessions_left "$host" && echo end >>"$SCENE/hit"
 }

@@ -13,6 +13,10 @@
 
 LAB_RUN_BASE=/run/migdb-lab
 
+# What a kernel says of its own faults; lockdep's warnings are in small letters.  That
+# a CPU stood still for long is no fault of an emulated host's.
+KERNEL_FAULT='BUG: [^s]|BUG: s[^o]|WARNING: CPU|WARNING: [a-z]|UBSAN:|Oops|general protection fault|refcount_t|list_(add|del) corruption|Kernel panic'
+
 lab_names() {
 	[[ $LAB_NAME =~ ^[a-z0-9][a-z0-9-]{0,31}$ ]] ||
 		die "'$LAB_NAME' is no lab name: up to 32 lower-case letters, digits and dashes"

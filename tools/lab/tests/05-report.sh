@@ -28,7 +28,7 @@ record() {
 		 source_bytes: (if $m then 100e6 else 500e6 end), pages_sent: 30000, pages_zero: 10, rounds: 3,
 		 pages_built: 0, pages_returned: 0, pages_revoked: 0, pages_recorded: 0, pages_unconfirmed: 0,
 		 pages_candidate: 0, pages_candidate_zero: 0, migdb_state: null, migdb_reason: null,
-		 read_bytes: 0, reads: 0, memory_bytes: 0, identical: true, oracle: {differing: 0}, db_ok: true,
+		 read_bytes: 0, reads: 0, memory_bytes: 0, identical: true, oracle: {differing: 0}, db_ok: true, guest_faults: [],
 		 client_errors: 0, warm_percent: 65, served_after: 100}
 		| if $m then . + {pages_built: 99000, pages_returned: 400, pages_revoked: 500, pages_recorded: 99900,
 			pages_candidate: 100100, pages_candidate_zero: 100, migdb_state: "completed"} else . end' |
@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 47
+plan 49
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -95,6 +95,7 @@ check "and that the link was not measured" said 'link not measured under the rea
 
 found "memory differs" migdb-ro '.identical = false | .oracle.differing = 3'
 found "the database is wrong" migdb-ro '.db_ok = false'
+found "the guest's kernel has a fault" migdb-ro '.guest_faults = ["WARNING: CPU: 0 PID: 1 at mm/x.c:1"]'
 found "a client saw an error" migdb-ro '.client_errors = 1'
 found "the pool is cold" migdb-ro '.warm_percent = 59'
 found "it was an ordinary migration" migdb-ro '.migdb_state = "ordinary" | .migdb_reason = "switched off"'

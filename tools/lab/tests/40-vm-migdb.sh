@@ -20,7 +20,7 @@ called_by_uuid() {
 		jq -e --arg uuid "$uuid" --arg role "$2" '.label == $uuid and .role == $role and .outcome == "done"'
 }
 
-plan 35
+plan 38
 dir=$BUILD/tests/vm-migdb
 scene_up "$dir" migdb
 check "the device is root's and that of group kvm" test "$(on a stat -c %a:%U:%G /dev/vhost-migdb)" = 660:root:kvm
@@ -55,11 +55,11 @@ vm_lab link --rate "$N"bps
 vm_start db a --incoming
 vm_migrate db b a "$dir/killed" "${caps[@]}" >/dev/null 2>&1 &
 mover=$!
-sleep 6
-on a "kill -9 \$(cat /run/vm/db.pid)"
+in_mid_move b on a "kill -9 \$(cat /run/vm/db.pid)"
 rc=0
 wait $mover || rc=$?
-check "the destination dies: the move fails" test $rc -ne 0
+check "the destination dies: in mid-move" grep -qx begin "$dir/hit"
+check "the move fails" test $rc -ne 0
 check "and the VM runs on where it was" vm_wait_db db 60
 check "and no session is left on either side" wait_for 30 eval 'sessions_left a && sessions_left b'
 vm_lab link --rate off

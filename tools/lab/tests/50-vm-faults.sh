@@ -10,25 +10,12 @@
 . "$(dirname "$0")/../lib/lab-lib.sh"
 . "$TOP/tools/lab/lib/scene.sh"
 
-plan 45
+plan 48
 dir=$BUILD/tests/vm-faults
 scene_up "$dir" migdb
 mapfile -t masks < <(vm_masks db)
 caps=(--cap x-migdb=on --param max-bandwidth=12500000000)
 scene_rates 10000000 60000000
-
-# in_mid_move HOST COMMAND...: COMMAND, 4 s after a session has begun on HOST.  Whether
-# there was one when it began, and when it was over, is what hit tells.
-in_mid_move() {
-	local host=$1
-	shift
-	rm -f "$dir/hit"
-	wait_for 900 eval "! sessions_left $host"	# the tables are read before the move
-	sleep 4
-	! sessions_left "$host" && echo begin >"$dir/hit"
-	"$@"
-	! sessions_left "$host" && echo end >>"$dir/hit"
-}
 
 hit() {
 	[ "$(cat "$dir/hit")" = $'begin\nend' ] || { echo "in mid-move only: $(cat "$dir/hit")"; return 1; }
