@@ -9,20 +9,22 @@ top=$(cd "$(dirname "$0")/../../../../.." && pwd)
 
 usage() {
 	cat <<-EOT
-	Usage: run.sh [--bench] [--only NAME] [--timeout SECONDS]
+	Usage: run.sh [--bench] [--only NAME[,NAME]...] [--timeout SECONDS]
 
 	Builds mem_hints.ko, migdb-hints and the tests, boots an emulated guest with
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
 	  --only NAME      pure_test, table_test, disk_test, hang_test, channel_test, mem_hint_test,
-	                   share_test, policy_test, hintd_test or lockdown (a boot of its own)
+	                   share_test, policy_test,
+	                   hintd_test or lockdown (a boot of its own)
 	  --timeout N      give the guest so long (default 900; with checkers 3600)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	LAB_KERNEL=DIR: boot that kernel of tools/build/kernel and test its own
 	mem_hints, with mem_hint(2).  Where that is built in (y), what loads it with
-	other parameters cannot run: of the tests in the guest there is mem_hint_test.
+	other parameters cannot run: of the tests in the guest there are those that
+	loaded_tests names.
 	LAB_KERNEL_ARGS adds to the command line, as kmemleak=on on one with checkers.
 	MIGDB_NO_SKIP=1: a test that is skipped has failed, but for those of the system
 	call on a kernel that has none.
@@ -41,10 +43,15 @@ while [ $# -gt 0 ]; do
 	shift
 done
 
+wanted() {
+	[ -z "$only" ] || [[ ",$only," = *",$1,"* ]]
+}
+
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
 guest_tests=(table_test disk_test hang_test channel_test mem_hint_test share_test policy_test hintd_test)
-hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of mem_hint_test
+loaded_tests=(mem_hint_test)	# the others load the module as they need it
+hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of loaded_tests
 kimg='' mods='' krel='' memory=512M factor=1 parameters=()
 
 # What is booted: the stock kernel, or LAB_KERNEL with its own mem_hints.
@@ -60,7 +67,7 @@ choose_kernel() {
 			grep -q '/mem_hints\.ko$' "$mods/lib/modules/$krel/modules.builtin" ||
 				die "LAB_KERNEL=$LAB_KERNEL has no mem_hints"
 			parameters=("${hint_params[@]/#/mem_hints.}")
-			guest_tests=(mem_hint_test)
+			guest_tests=("${loaded_tests[@]}")
 		fi
 		# checkers: a shadow of an eighth of the memory, and several times slower
 		if grep -q '^CONFIG_KASAN=y' "$LAB_KERNEL/config"; then
@@ -140,9 +147,8 @@ make_initramfs() {
 		EOT
 		echo "export MIGDB_TIMEOUT_FACTOR=$factor"
 		for t in "${guest_tests[@]}"; do
-			[ -n "$only" ] && [ "$only" != "$t" ] && continue
-			# the others load the module as they need it
-			if [ $t != mem_hint_test ] || built_in; then
+			wanted "$t" || continue
+			if [[ " ${loaded_tests[*]} " != *" $t "* ]] || built_in; then
 				printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
 				continue
 			fi
@@ -250,7 +256,7 @@ boot() {
 
 build
 failed=0
-if [ -z "$only" ] || [ "$only" = pure_test ]; then
+if wanted pure_test; then
 	"$out/tests/pure_test" || failed=1
 	[ "$only" != pure_test ] || exit "$failed"
 fi
@@ -258,7 +264,7 @@ make_initramfs
 make_disks
 
 # The same tests run by way of /dev/mem_hints.
-may_skip='^ok [0-9]+ mem_hint\.syscall\.[a-z_]+ # SKIP this kernel has no mem_hint\(\)$'
+may_skip='^ok [0-9]+ mem_hint\.syscall\.[a-z0-9_]+ # SKIP this kernel has no mem_hint\(\)$'
 
 # judge CONSOLE TEST...: what the guest said, and how it ended.
 judge() {
@@ -266,7 +272,7 @@ judge() {
 	shift
 	tr -d '\r' <"$console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
 	for t; do
-		[ -n "$only" ] && [ "$only" != "$t" ] && continue
+		wanted "$t" || continue
 		grep -q "^# end $t 0" "$console" || failed=1
 	done
 	! grep -q '^not ok' "$console" || failed=1
@@ -292,7 +298,7 @@ if [ "$only" != lockdown ]; then
 	judge "$out/console" "${guest_tests[@]}"
 fi
 # A question of what distributions sign: of the stock kernel only.
-if [ -z "${LAB_KERNEL:-}" ] && { [ -z "$only" ] || [ "$only" = lockdown ]; }; then
+if [ -z "${LAB_KERNEL:-}" ] && wanted lockdown; then
 	step "booting it with lockdown=integrity"
 	boot /lockdown "$out/console.lockdown" lockdown=integrity
 	judge "$out/console.lockdown" lockdown
