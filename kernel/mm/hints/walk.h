@@ -47,7 +47,7 @@ struct mhint_cursor {
  *	Both under the list's lock.
  * @user: mhint_user_id() of whose turn it is.
  * @at, @nr_pages, @pages: present pages that follow each other from @at on, each
- *	with a reference.
+ *	with a reference.  @foreign: of one page, which the process may not name.
  * @slice: until when it is this user's turn.
  * @over: it is not any more.
  * @slept: how many times the worker has, when it looked at the clock last.
@@ -72,6 +72,7 @@ struct mhint_walk {
 	struct mhint_process *p;
 	u64 at;
 	u32 nr_pages;
+	bool foreign;
 	struct page *pages[MHINT_WALK_PAGES];
 	struct mhint_file *file;
 	u32 file_id;
