@@ -2,6 +2,8 @@
 /*
  * mem_hint(2) and /dev/mem_hints: every refusal, and what a migration's start
  * makes of what was said, read as a host reads it.
+ * More of memory is in mem_hint_memory_test.c, of callers and files in
+ * mem_hint_bad_test.c.
  */
 #define _GNU_SOURCE
 #include <endian.h>

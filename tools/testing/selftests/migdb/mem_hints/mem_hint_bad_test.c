@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mem_hint(2) and /dev/mem_hints: callers that are out of the ordinary.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#include "mem_hint_test.h"
+
+/* ---- callers out of the ordinary ------------------------------------------ */
+
+#define NR_IOCTL_32	54
+#define NR_MEM_HINT	548	/* where the table of system calls has it */
+#define X32_BIT		0x40000000L
+
+/* A system call as 32-bit programs make it: pointers are below 4 GiB. */
+static long call_32(long nr, long a, long b, void *c)
+{
+	long ret;
+
+	asm volatile("int $0x80" : "=a"(ret) :
+		     "a"(nr), "b"(a), "c"(b), "d"(c), "S"(0L), "D"(0L) :
+		     "memory", "cc", "r8", "r9", "r10", "r11");
+	return (int)ret;
+}
+
+static int ioctl_32(unsigned int op, void *arg, size_t size)
+{
+	return call_32(NR_IOCTL_32, hint_dev,
+		       _IOC(_IOC_READ | _IOC_WRITE, MEM_HINT_IOC_TYPE,
+			    MEM_HINT_IOC_NR(op), size), arg);
+}
+
+static void *low_pages(unsigned int nr)
+{
+	void *p = mmap(NULL, nr * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		       MAP_ANONYMOUS | MAP_32BIT | MAP_POPULATE | MAP_LOCKED, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* By the entry of 32-bit programs: the same structs, the same answers. */
+T(from_32_bits)
+{
+	struct mem_hint_query native, *q = low_pages(1);
+	struct mem_hint_bind *b = low_pages(1);
+	struct mem_hint_pool *pool = low_pages(1);
+	char *frames = low_pages(8), *high = data_pages(self->data, 4, 0);
+	uint64_t *d = low_pages(1);
+	int fd, i;
+
+	ASSERT_LT((uintptr_t)q, 1ULL << 32);
+	ASSERT_LT((uintptr_t)frames, 1ULL << 32);
+	ASSERT_EQ(ioctl_32(MEM_HINT_OP_QUERY, q, sizeof(*q)), 0);
+	native = query();
+	EXPECT_EQ(memcmp(q, &native, sizeof(native)), 0);
+	EXPECT_EQ(q->out_max_op, MEM_HINT_OP_READY);
+
+	EXPECT_EQ(ioctl_32(MEM_HINT_OP_QUERY, q, sizeof(*q) - 1), -EINVAL);
+	EXPECT_EQ(ioctl_32(MEM_HINT_OP_QUERY, NULL, sizeof(*q)), -EFAULT);
+	EXPECT_EQ(ioctl_32(MEM_HINT_OP_READY + 1, q, sizeof(*q)), -ENOTTY);
+
+	*b = (struct mem_hint_bind) {
+		.fd = self->data, .addr = (uintptr_t)frames + 1, .len = 4 * PAGE,
+	};
+	EXPECT_EQ(ioctl_32(MEM_HINT_OP_BIND, b, sizeof(*b)), -EINVAL);
+	b->addr--;
+	ASSERT_EQ(ioctl_32(MEM_HINT_OP_BIND, b, sizeof(*b)), 0);
+	/* An address is of 64 bits in either. */
+	b->addr = (uintptr_t)high;
+	b->offset = 100 * PAGE;
+	ASSERT_EQ(ioctl_32(MEM_HINT_OP_BIND, b, sizeof(*b)), 0);
+	for (i = 0; i < 4; i++)
+		d[i] = desc(b->out_file, 200 + i);
+	*pool = (struct mem_hint_pool) {
+		.addr = (uintptr_t)frames + 4 * PAGE, .frame_shift = 12,
+		.nr_frames = 4, .desc_uptr = (uintptr_t)d,
+	};
+	ASSERT_EQ(ioctl_32(MEM_HINT_OP_POOL, pool, sizeof(*pool)), 0);
+	EXPECT_GT(pool->out_pool, 0);
+	EXPECT_EQ(query().out_nr_binds, 2);
+	EXPECT_EQ(query().out_nr_pools, 1);
+	fd = migration_start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("frames"), 12);
+	for (i = 0; i < 4; i++) {
+		EXPECT_TRUE(names(frames + i * PAGE, self->data, i * PAGE));
+		EXPECT_TRUE(names(frames + (4 + i) * PAGE, self->data, (200 + i) * PAGE));
+		EXPECT_TRUE(names(high + i * PAGE, self->data, (100 + i) * PAGE));
+	}
+	EXPECT_TRUE(migration_complete(fd));
+}
+
+/* The system call is of 64-bit programs alone. */
+T(no_call_of_32_bits)
+{
+	struct mem_hint_query *q = low_pages(1);
+	long nrs[] = { NR_MEM_HINT, nr_syscall };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(nrs); i++) {
+		if (nrs[i] < 0)
+			continue;
+		EXPECT_EQ(call_32(nrs[i], MEM_HINT_OP_QUERY, (long)q, (void *)sizeof(*q)),
+			  -ENOSYS);
+		EXPECT_EQ(syscall(X32_BIT | nrs[i], MEM_HINT_OP_QUERY, q, sizeof(*q), 0), -1);
+		EXPECT_EQ(errno, ENOSYS);
+	}
+	EXPECT_EQ(q->out_abi, 0);
+}
+
+/* From now on what makes these calls has one result, all else but exit another. */
+static bool confine(uint32_t calls, uint32_t others)
+{
+#define AT(field)	offsetof(struct seccomp_data, field)
+	struct sock_filter by_device[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT(nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 6, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 6),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT(args[1])),
+		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, _IOC_TYPESHIFT),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, _IOC_TYPEMASK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MEM_HINT_IOC_TYPE, 0, 2),
+		BPF_STMT(BPF_RET | BPF_K, calls),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, others),
+	};
+	struct sock_filter by_nr[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT(nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr_syscall, 0, 2),
+		BPF_STMT(BPF_RET | BPF_K, calls),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, others),
+	};
+	struct sock_fprog prog = {
+		.len = by_syscall ? ARRAY_SIZE(by_nr) : ARRAY_SIZE(by_device),
+		.filter = by_syscall ? by_nr : by_device,
+	};
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+static bool calls_are_denied(void *arg)
+{
+	int fd = *(int *)arg;
+	char *p = anon(2);
+
+	if (!confine(SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ALLOW))
+		return false;
+	return do_file(fd, NULL) == -EPERM && do_bind(fd, p, PAGE, 0) == -EPERM &&
+	       do_pool(p, 12, 1, p + PAGE) == -EPERM && !hints_u64("nr_processes");
+}
+
+static bool calls_are_all(void *arg)
+{
+	int fd = *(int *)arg;
+	char *p = anon(2);
+
+	if (!confine(SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO | EPERM))
+		return false;
+	return getppid() == -1 && !do_bind(fd, p, PAGE, 0) &&
+	       do_pool(p, 12, 1, p + PAGE) > 0 && query().out_nr_binds == 1;
+}
+
+T(seccomp)
+{
+	ASSERT_TRUE(settles_to("nr_processes", 0));
+	EXPECT_EQ(in_child(calls_are_denied, &self->data), 0);
+	EXPECT_EQ(in_child(calls_are_all, &self->data), 0);
+}
+
+TEST_HARNESS_MAIN
