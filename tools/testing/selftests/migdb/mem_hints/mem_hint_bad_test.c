@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mem_hint(2) and /dev/mem_hints: callers that are out of the ordinary.
+ * mem_hint(2) and /dev/mem_hints: callers and files that are out of the ordinary.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,12 +12,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 
 #include "mem_hint_test.h"
@@ -184,6 +187,77 @@ T(seccomp)
 	ASSERT_TRUE(settles_to("nr_processes", 0));
 	EXPECT_EQ(in_child(calls_are_denied, &self->data), 0);
 	EXPECT_EQ(in_child(calls_are_all, &self->data), 0);
+}
+
+/* ---- files out of the ordinary -------------------------------------------- */
+
+#define XFS_DEV		"/dev/vde"
+#define XFS_DIR		"/xfs"
+#define XFS_PAGES	64	/* of data, and as many that have none */
+
+static bool fill(int fd, unsigned int nr)
+{
+	int from = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+	char *p = anon(nr);
+	bool ok = read(from, p, nr * PAGE) == nr * PAGE &&
+		  pwrite(fd, p, nr * PAGE, 0) == nr * PAGE;
+
+	munmap(p, nr * PAGE);
+	close(from);
+	return ok;
+}
+
+/* On XFS: what the entries name is what is in memory; what is shared has none. */
+T(xfs)
+{
+	const unsigned int nr = 2 * XFS_PAGES;
+	char *p = locked_pages(nr), *q = locked_pages(nr), *disk = locked_pages(1);
+	int fd, copy, c, i, vde = open_direct(XFS_DEV);
+
+	mkdir(XFS_DIR, 0700);
+	ASSERT_EQ(mount(XFS_DEV, XFS_DIR, "xfs", 0, NULL), 0);
+	fd = open(XFS_DIR "/data", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ASSERT_GE(fd, 0);
+	ASSERT_TRUE(fill(fd, XFS_PAGES));
+	ASSERT_EQ(do_bind(fd, p, nr * PAGE, 0), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("skipped_dirty"), XFS_PAGES);
+	EXPECT_EQ(snapshot("skipped_hole"), XFS_PAGES);	/* beyond its end */
+
+	/* Half of the rest is not written, half of it is not there. */
+	ASSERT_EQ(fallocate(fd, 0, XFS_PAGES * PAGE, XFS_PAGES / 2 * PAGE), 0);
+	ASSERT_EQ(ftruncate(fd, nr * PAGE), 0);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_EQ(pread(fd, p, nr * PAGE, 0), nr * PAGE);
+	c = migration_start(0);
+	ASSERT_GE(c, 0);
+	EXPECT_EQ(snapshot("frames"), XFS_PAGES);
+	EXPECT_EQ(snapshot("skipped_hole"), XFS_PAGES);
+	for (i = 0; i < XFS_PAGES; i++) {
+		uint64_t e = table_entry(frame_of(p + i * PAGE));
+
+		ASSERT_TRUE(e & MEM_HINT_VALID);
+		ASSERT_EQ(e >> MEM_HINT_DISK_SHIFT & MEM_HINT_DISK_MASK, disk_id("vde"));
+		ASSERT_EQ(pread(vde, disk, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE), PAGE);
+		ASSERT_EQ(memcmp(disk, p + i * PAGE, PAGE), 0);
+	}
+	EXPECT_TRUE(migration_complete(c));
+
+	copy = open(XFS_DIR "/copy", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ASSERT_GE(copy, 0);
+	ASSERT_EQ(ioctl(copy, FICLONE, fd), 0);
+	ASSERT_EQ(fsync(copy), 0);
+	ASSERT_EQ(pread(copy, q, nr * PAGE, 0), nr * PAGE);
+	ASSERT_EQ(do_bind(copy, q, nr * PAGE, 0), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 0);
+	EXPECT_EQ(snapshot("skipped_hole"), 2 * nr);
+
+	close(fd);
+	close(copy);
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = i })), 0);
+	EXPECT_EQ(umount(XFS_DIR), 0);
 }
 
 TEST_HARNESS_MAIN

@@ -86,7 +86,7 @@ build() {
 	kernel_ready
 	choose_kernel
 	install_packages clang libbpf-dev libelf-dev zlib1g-dev bpftool busybox-static \
-		e2fsprogs fdisk cpio kmod qemu-system-x86
+		e2fsprogs xfsprogs fdisk cpio kmod qemu-system-x86
 	mkdir -p "$out/tests" "$out/bpf" "$out/tree/kernel/mm"
 	make -s -C "$src" KSRC="$KSRC" KDIR="$KDIR" O="$out/tests"
 	if [ -z "${MIGDB_HINTS:-}" ] || [ -z "${MIGDB_HINTD:-}" ]; then
@@ -128,7 +128,7 @@ make_initramfs() {
 	cp "$src/systemctl" "$root/bin/systemctl"
 	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,mem_hint_memory_test,mem_hint_bad_test,share_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
-	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod vsock vsock_loopback
+	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod xfs vsock vsock_loopback
 	{
 		cat <<-'EOT'
 		#!/bin/busybox sh
@@ -139,7 +139,7 @@ make_initramfs() {
 		while read -r m; do insmod /lib/$m || echo "cannot load $m"; done </lib/load
 		i=0
 		while [ $i -lt 200 ]; do
-			[ -b /dev/vda1 ] && [ -b /dev/vdd ] && [ -b /dev/sda ] && [ -b /dev/nvme0n1 ] && break
+			[ -b /dev/vda1 ] && [ -b /dev/vdd ] && [ -b /dev/vde ] && [ -b /dev/sda ] && [ -b /dev/nvme0n1 ] && break
 			usleep 20000
 			i=$((i + 1))
 		done
@@ -213,6 +213,7 @@ make_initramfs() {
 
 # vda: an MBR, a partition with ext4 at 1 MiB that ends at 16 MiB.
 # vdd: a file system of 4 MiB at 1 MiB, for a logical volume.
+# vde: XFS, of the least size that it has.
 make_disks() {
 	local d=$out/disks files=$out/files
 	rm -rf "$d" "$files"
@@ -230,13 +231,15 @@ make_disks() {
 	truncate -s 4M "$d/volume"
 	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/volume"
 	dd if="$d/volume" of="$d/d" bs=1M seek=1 conv=notrunc status=none
+	truncate -s 320M "$d/x"
+	mkfs.xfs -q -m reflink=1 "$d/x"
 }
 
 # boot INIT CONSOLE [PARAMETER]...
 boot() {
 	local d=$out/disks n drives=() init=$1 console=$2
 	shift 2
-	for n in a b c d s n; do
+	for n in a b c d x s n; do
 		drives+=(-drive "if=none,id=$n,file=$d/$n,format=raw,cache=unsafe")
 	done
 	: >"$console"	# not that of an earlier guest
@@ -248,6 +251,7 @@ boot() {
 		-device virtio-blk-pci,drive=b,serial=twin,addr=0x1b \
 		-device virtio-blk-pci,drive=c,serial=twin,addr=0x1c \
 		-device virtio-blk-pci,drive=d,addr=0x1d \
+		-device virtio-blk-pci,drive=x,serial=xfs,addr=0x1e \
 		-device virtio-scsi-pci,id=scsi \
 		-device scsi-hd,bus=scsi.0,drive=s,wwn=0x5000c500a1b2c3d4 \
 		-device nvme,drive=n,serial=nv0 \
