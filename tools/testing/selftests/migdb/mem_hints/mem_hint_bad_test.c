@@ -19,8 +19,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/fiemap.h>
 #include <linux/filter.h>
 #include <linux/fs.h>
+#include <linux/fscrypt.h>
 #include <linux/seccomp.h>
 
 #include "mem_hint_test.h"
@@ -258,6 +260,119 @@ T(xfs)
 	for (i = 0; i < 2; i++)
 		EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = i })), 0);
 	EXPECT_EQ(umount(XFS_DIR), 0);
+}
+
+/* FIEMAP_EXTENT_* of a file's first extent, as it is now. */
+static uint32_t extent_flags(int fd)
+{
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	} u = { .map = { .fm_length = PAGE, .fm_extent_count = 1 } };
+
+	if (ioctl(fd, FS_IOC_FIEMAP, &u.map) || !u.map.fm_mapped_extents)
+		return 0;
+	return u.map.fm_extents[0].fe_flags;
+}
+
+/* So small that it is in the inode: no block is its. */
+T(inline_data)
+{
+	int fd = open("/mnt/inline", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char *p = locked_pages(1);
+
+	memset(p, 0x5a, PAGE);
+	ASSERT_EQ(pwrite(fd, p, 60, 0), 60);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_TRUE(extent_flags(fd) & FIEMAP_EXTENT_DATA_INLINE);
+	ASSERT_EQ(do_bind(fd, p, PAGE, 0), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("skipped_hole"), 1);
+	EXPECT_EQ(snapshot("frames"), 0);
+	/* When it has grown one is. */
+	ASSERT_EQ(pwrite(fd, p, PAGE, 0), PAGE);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 1);
+	EXPECT_TRUE(names(p, fd, 0));
+	unlink("/mnt/inline");
+}
+
+/* Written, but not given blocks yet. */
+T(delayed)
+{
+	int fd = open("/mnt/delayed", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char *p = locked_pages(4);
+
+	ASSERT_TRUE(fill(fd, 4));
+	ASSERT_EQ(pread(fd, p, 4 * PAGE, 0), 4 * PAGE);
+	ASSERT_TRUE(extent_flags(fd) & FIEMAP_EXTENT_DELALLOC);
+	ASSERT_EQ(do_bind(fd, p, 4 * PAGE, 0), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("skipped_dirty"), 4);
+	EXPECT_EQ(snapshot("frames"), 0);
+	/* Nor has the question given it any. */
+	EXPECT_TRUE(extent_flags(fd) & FIEMAP_EXTENT_DELALLOC);
+	ASSERT_EQ(fsync(fd), 0);
+	ASSERT_TRUE(migrate(0));
+	EXPECT_EQ(snapshot("frames"), 4);
+	EXPECT_TRUE(names(p + 3 * PAGE, fd, 3 * PAGE));
+	unlink("/mnt/delayed");
+}
+
+#define SECRET_DIR	"/mnt/secret"
+
+/* 0 or a negative errno: what is created in the directory is encrypted. */
+static int encrypt_dir(const char *path)
+{
+	union {
+		struct fscrypt_add_key_arg arg;
+		char room[sizeof(struct fscrypt_add_key_arg) + FSCRYPT_MAX_KEY_SIZE];
+	} key = {
+		.arg = {
+			.key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER,
+			.raw_size = FSCRYPT_MAX_KEY_SIZE,
+		},
+	};
+	struct fscrypt_policy_v2 policy = {
+		.version = FSCRYPT_POLICY_V2,
+		.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS,
+		.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS,
+		.flags = FSCRYPT_POLICY_FLAGS_PAD_32,
+	};
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+
+	memset(key.arg.raw, 0x5a, FSCRYPT_MAX_KEY_SIZE);
+	if (dir < 0 || ioctl(dir, FS_IOC_ADD_ENCRYPTION_KEY, &key))
+		return -errno;
+	memcpy(policy.master_key_identifier, key.arg.key_spec.u.identifier,
+	       sizeof(policy.master_key_identifier));
+	if (ioctl(dir, FS_IOC_SET_ENCRYPTION_POLICY, &policy))
+		err = -errno;
+	close(dir);
+	return err;
+}
+
+/* What is on the disk is not what is in memory. */
+T(encrypted)
+{
+	char *p = locked_pages(4);
+	int fd, err;
+
+	mkdir(SECRET_DIR, 0700);
+	err = encrypt_dir(SECRET_DIR);
+	if (err == -EOPNOTSUPP)
+		SKIP(return, "this kernel encrypts no files");
+	ASSERT_EQ(err, 0);
+	fd = open(SECRET_DIR "/data", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ASSERT_GE(fd, 0);
+	ASSERT_TRUE(fill(fd, 4));
+	ASSERT_EQ(fsync(fd), 0);
+	EXPECT_EQ(do_file(fd, NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_bind(fd, p, 4 * PAGE, 0), -EOPNOTSUPP);
+	EXPECT_EQ(query().out_nr_files, 0);
+	unlink(SECRET_DIR "/data");
+	rmdir(SECRET_DIR);
 }
 
 TEST_HARNESS_MAIN

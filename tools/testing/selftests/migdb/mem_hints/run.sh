@@ -128,7 +128,7 @@ make_initramfs() {
 	cp "$src/systemctl" "$root/bin/systemctl"
 	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,mem_hint_memory_test,mem_hint_bad_test,share_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
-	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod xfs vsock vsock_loopback
+	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod xfs xts cts vsock vsock_loopback
 	{
 		cat <<-'EOT'
 		#!/bin/busybox sh
@@ -220,7 +220,7 @@ make_disks() {
 	mkdir -p "$d" "$files"
 	head -c 4M /dev/urandom >"$files/data"
 	truncate -s 15M "$d/part"
-	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/part"
+	mke2fs -q -t ext4 -O ^has_journal,inline_data,encrypt -b 4096 -d "$files" "$d/part"
 	head -c 64M /dev/urandom >"$d/a"
 	printf 'label: dos\n2048,30720,L\n' | sfdisk -q "$d/a"
 	dd if="$d/part" of="$d/a" bs=1M seek=1 conv=notrunc status=none
@@ -269,6 +269,7 @@ make_disks
 
 # The same tests run by way of /dev/mem_hints.
 may_skip='^ok [0-9]+ mem_hint\.syscall\.[a-z0-9_]+ # SKIP this kernel has no mem_hint\(\)$'
+[ -z "${LAB_KERNEL:-}" ] || may_skip+='|# SKIP this kernel encrypts no files$'
 
 # judge CONSOLE TEST...: what the guest said, and how it ended.
 judge() {
