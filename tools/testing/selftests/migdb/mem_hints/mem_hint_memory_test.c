@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mem_hint(2) and /dev/mem_hints: memory that is somebody else's.
+ * mem_hint(2) and /dev/mem_hints: memory that is somebody else's, or that moves.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,6 +13,10 @@
 #include <unistd.h>
 
 #include "mem_hint_test.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
 
 #define HUGE_PAGE	(2UL << 20)
 #define EMPTY		(MEM_HINT_DESC_VALID | MEM_HINT_DESC_EMPTY)
@@ -191,6 +195,61 @@ T(pool_of_many_kinds)
 	EXPECT_TRUE(migration_complete(fd));
 	close(pfd[1]);
 	waitpid(child, NULL, 0);
+}
+
+/* ---- memory that moves ---------------------------------------------------- */
+
+#define HUGE_PAGES	(HUGE_PAGE / PAGE)
+
+/* Blocks of the file from @offset on, in small pages where a huge one could be. */
+static char *small_pages(int fd, uint64_t offset)
+{
+	char *p = anon(2 * HUGE_PAGES);
+
+	p = (char *)(((uintptr_t)p + HUGE_PAGE - 1) & -HUGE_PAGE);
+	if (madvise(p, HUGE_PAGE, MADV_NOHUGEPAGE) ||
+	    pread(fd, p, HUGE_PAGE, offset) != HUGE_PAGE ||
+	    madvise(p, HUGE_PAGE, MADV_HUGEPAGE))
+		return NULL;
+	return p;
+}
+
+/* What is said is said of addresses: pages that become a huge one are still named. */
+T(collapsed)
+{
+	static uint64_t frames[2][HUGE_PAGES];
+	uint64_t *d = locked_pages(1);
+	unsigned int file, moved = 0;
+	int fd, i, k;
+	char *p[2];
+
+	for (k = 0; k < 2; k++) {
+		p[k] = small_pages(self->data, k * HUGE_PAGE);
+		ASSERT_NE(p[k], NULL);
+	}
+	ASSERT_EQ(do_bind(self->data, p[0], HUGE_PAGE, 0), 0);
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	for (i = 0; i < HUGE_PAGES; i++)
+		d[i] = desc(file, HUGE_PAGES + i);
+	ASSERT_GT(do_pool(p[1], 12, HUGE_PAGES, d), 0);
+	for (k = 0; k < 2; k++)
+		for (i = 0; i < HUGE_PAGES; i++)
+			frames[k][i] = frame_of(p[k] + i * PAGE);
+	for (k = 0; k < 2; k++) {
+		ASSERT_EQ(madvise(p[k], HUGE_PAGE, MADV_COLLAPSE), 0);
+		ASSERT_EQ(frame_of(p[k]) % HUGE_PAGES, 0);
+		for (i = 0; i < HUGE_PAGES; i++)
+			moved += frame_of(p[k] + i * PAGE) != frames[k][i];
+	}
+	EXPECT_GE(moved, HUGE_PAGES);
+	fd = migration_start(0);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(snapshot("frames"), 2 * HUGE_PAGES);
+	for (k = 0; k < 2; k++)
+		for (i = 0; i < HUGE_PAGES; i++)
+			ASSERT_TRUE(names(p[k] + i * PAGE, self->data,
+					  k * HUGE_PAGE + i * PAGE));
+	EXPECT_TRUE(migration_complete(fd));
 }
 
 TEST_HARNESS_MAIN
