@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mem_hint(2) and /dev/mem_hints: memory that is somebody else's, or that moves.
+ * mem_hint(2) and /dev/mem_hints: memory that is somebody else's, that moves, and
+ * that the kernel takes for what is said.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -250,6 +253,145 @@ T(collapsed)
 			ASSERT_TRUE(names(p[k] + i * PAGE, self->data,
 					  k * HUGE_PAGE + i * PAGE));
 	EXPECT_TRUE(migration_complete(fd));
+}
+
+/* ---- memory that is charged ----------------------------------------------- */
+
+#define CGROUP		"/sys/fs/cgroup"
+#define CHARGED		CGROUP "/hints"
+#define RANGES		8192
+#define RANGES_BYTES	(256 << 10)	/* that so many take, at least */
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == strlen(text);
+
+	close(fd);
+	return ok;
+}
+
+/* Of a line "name value" in a file of the cgroup; -1: there is none. */
+static int64_t cgroup_value(const char *file, const char *name)
+{
+	char path[64], line[128], key[64];
+	long long value;
+	int64_t found = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), CHARGED "/%s", file);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %lld", key, &value) == 2 && !strcmp(key, name))
+			found = value;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* What it is charged for kernel memory; statistics come a few seconds late. */
+static int64_t charged_within(int64_t min, int64_t max)
+{
+	int64_t value = -1;
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		value = cgroup_value("memory.stat", "kernel");
+		if (value >= min && value <= max)
+			break;
+		usleep(20000);
+	}
+	return value;
+}
+
+static bool cgroup_create(const char *limit)
+{
+	mount("none", CGROUP, "cgroup2", 0, NULL);	/* once */
+	return write_text(CGROUP "/cgroup.subtree_control", "+memory") &&
+	       (!mkdir(CHARGED, 0755) || errno == EEXIST) &&
+	       write_text(CHARGED "/memory.max", limit);
+}
+
+/* The page tables of what is bound, none of which is there, are not in the way. */
+static int bind_ranges(int fd, unsigned int nr)
+{
+	char *p = anon(2 * nr);
+	int i, err = 0;
+
+	for (i = 0; i < nr && !err; i++)
+		err = do_bind(fd, p + 2 * i * PAGE, PAGE, 0);
+	return err;
+}
+
+struct charged {
+	int data, ready, go;
+};
+
+static bool bind_and_wait(void *arg)
+{
+	struct charged *c = arg;
+	char byte;
+
+	return write_text(CHARGED "/cgroup.procs", "0") && !bind_ranges(c->data, 1) &&
+	       write(c->ready, "x", 1) == 1 && read(c->go, &byte, 1) == 1 &&
+	       !bind_ranges(c->data, RANGES) && write(c->ready, "x", 1) == 1 &&
+	       read(c->go, &byte, 1) == 1;
+}
+
+/* What a process says is charged to its cgroup until it goes. */
+T(charged_to_the_cgroup)
+{
+	int64_t before, with, after;
+	struct charged c = { .data = self->data };
+	int ready[2], go[2], status;
+	char byte;
+	pid_t pid;
+
+	ASSERT_TRUE(cgroup_create("max"));
+	ASSERT_EQ(pipe(ready) | pipe(go), 0);
+	c.ready = ready[1];
+	c.go = go[0];
+	pid = fork();
+	if (!pid) {
+		close(ready[0]);
+		close(go[1]);
+		_exit(!bind_and_wait(&c));
+	}
+	close(ready[1]);
+	ASSERT_EQ(read(ready[0], &byte, 1), 1);
+	before = charged_within(1, INT64_MAX);
+	ASSERT_GT(before, 0);
+	ASSERT_EQ(write(go[1], "x", 1), 1);
+	ASSERT_EQ(read(ready[0], &byte, 1), 1);
+	with = charged_within(before + RANGES_BYTES, INT64_MAX);
+	EXPECT_GE(with - before, RANGES_BYTES);
+	TH_LOG("%d ranges: %lld bytes", RANGES, (long long)(with - before));
+	ASSERT_EQ(write(go[1], "x", 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	after = charged_within(0, with - RANGES_BYTES);
+	EXPECT_GE(with - after, RANGES_BYTES);
+	rmdir(CHARGED);
+}
+
+static bool bind_too_much(void *arg)
+{
+	int fd = *(int *)arg;
+
+	/* All that it needs itself is there, and charged elsewhere. */
+	return !bind_ranges(fd, 1) && !mlockall(MCL_CURRENT) &&
+	       write_text(CHARGED "/cgroup.procs", "0") &&
+	       bind_ranges(fd, 2 * RANGES) == -ENOMEM && query().out_nr_binds > 0;
+}
+
+/* Where the cgroup has no more, that is an error, and nobody is killed for it. */
+T(no_more_for_the_cgroup)
+{
+	ASSERT_TRUE(cgroup_create("256K"));
+	EXPECT_EQ(in_child(bind_too_much, &self->data), 0);
+	EXPECT_EQ(cgroup_value("memory.events", "oom_kill"), 0);
+	ASSERT_TRUE(settles_to("nr_processes", 0));
+	rmdir(CHARGED);
 }
 
 TEST_HARNESS_MAIN
