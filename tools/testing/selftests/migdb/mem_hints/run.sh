@@ -16,15 +16,15 @@ usage() {
 
 	  --bench          also print what noting costs (not a test)
 	  --only NAME      pure_test, table_test, disk_test, hang_test, channel_test, mem_hint_test,
-	                   mem_hint_memory_test, mem_hint_bad_test, share_test, policy_test,
+	                   mem_hint_memory_test, mem_hint_bad_test, lib_test, share_test, policy_test,
 	                   hintd_test or lockdown (a boot of its own)
 	  --timeout N      give the guest so long (default 900; with checkers 3600)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	LAB_KERNEL=DIR: boot that kernel of tools/build/kernel and test its own
 	mem_hints, with mem_hint(2).  Where that is built in (y), what loads it with
-	other parameters cannot run: of the tests in the guest there are those that
-	loaded_tests names.
+	other parameters cannot run: of the tests in the guest there are mem_hint_test,
+	mem_hint_memory_test, mem_hint_bad_test and lib_test.
 	LAB_KERNEL_ARGS adds to the command line, as kmemleak=on on one with checkers.
 	MIGDB_NO_SKIP=1: a test that is skipped has failed, but for those of the system
 	call on a kernel that has none.
@@ -49,8 +49,8 @@ wanted() {
 
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
-guest_tests=(table_test disk_test hang_test channel_test mem_hint_test mem_hint_memory_test mem_hint_bad_test share_test policy_test hintd_test)
-loaded_tests=(mem_hint_test mem_hint_memory_test mem_hint_bad_test)	# the others load the module as they need it
+guest_tests=(table_test disk_test hang_test channel_test mem_hint_test mem_hint_memory_test mem_hint_bad_test lib_test share_test policy_test hintd_test)
+loaded_tests=(mem_hint_test mem_hint_memory_test mem_hint_bad_test lib_test)	# the others load the module as they need it
 hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of loaded_tests
 kimg='' mods='' krel='' memory=512M factor=1 parameters=()
 
@@ -126,7 +126,7 @@ make_initramfs() {
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
-	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,mem_hint_memory_test,mem_hint_bad_test,share_test,policy_test,hintd_test,bench} "$root/bin/"
+	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,mem_hint_memory_test,mem_hint_bad_test,lib_test,pool-db,share_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
 	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod xfs xts cts vsock vsock_loopback
 	{
