@@ -820,6 +820,77 @@ T(volume)
 	EXPECT_EQ(dm(ctl, DM_DEV_REMOVE, NULL, NULL, 0, NULL), 0);
 }
 
+#define CHUNK_SECTORS	128	/* as run.sh has laid it out */
+
+/* One that is striped over two disks, chunk by chunk. */
+T(volume_striped)
+{
+	static const struct {
+		const char *name, *path;
+		uint64_t sector;
+	} below[] = {
+		{ "vdd", "/dev/vdd", 5 * 2048 }, { "sda", "/dev/sda", 2048 },
+	};
+	struct mem_hint_segment segs[2];
+	struct mem_hint_segments a = { .nr = 2, .segments_uptr = (uintptr_t)segs };
+	const unsigned int pages = 256;	/* 16 chunks */
+	int ctl = dm_control(), disks[2], fd, c, i, err = 0, seen[2] = {}, tries;
+	char *p = locked_pages(pages), *disk = locked_pages(1);
+	struct stat st;
+	uint64_t nr = 0;
+
+	ASSERT_GE(ctl, 0);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(stat(below[i].path, &st), 0);
+		segs[i] = (struct mem_hint_segment) {
+			.nr_sectors = DM_SECTORS, .target = below[i].sector,
+			.major = major(st.st_rdev), .minor = minor(st.st_rdev),
+			.nr_stripes = 2, .stripe = i, .chunk_sectors = CHUNK_SECTORS,
+		};
+		disks[i] = open_direct(below[i].path);
+		ASSERT_GE(disks[i], 0);
+	}
+	ASSERT_EQ(dm(ctl, DM_DEV_CREATE, NULL, NULL, 0, &nr), 0);
+	ASSERT_EQ(dm(ctl, DM_TABLE_LOAD, "striped", "2 128 /dev/vdd 10240 /dev/sda 2048",
+		     DM_SECTORS, NULL), 0);
+	ASSERT_EQ(dm(ctl, DM_DEV_SUSPEND, NULL, NULL, 0, NULL), 0);	/* resume */
+	a.major = major(nr);
+	a.minor = minor(nr);
+	for (tries = 0; tries < 100; tries++) {	/* sda says who it is later */
+		err = call(SEGMENTS, &a);
+		if (err != -EAGAIN)
+			break;
+		usleep(50000);
+	}
+	ASSERT_EQ(err, 0);
+	mkdir("/dm", 0700);
+	mknod("/dev/striped", S_IFBLK | 0600, nr);
+	ASSERT_EQ(mount("/dev/striped", "/dm", "ext4", 0, NULL), 0);
+	fd = open("/dm/data", O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(pread(fd, p, pages * PAGE, 0), pages * PAGE);
+	ASSERT_EQ(do_bind(fd, p, pages * PAGE, 0), 0);
+	c = migration_start(0);
+	ASSERT_GE(c, 0);
+	EXPECT_EQ(snapshot("frames"), pages);
+	for (i = 0; i < pages; i++) {
+		uint64_t e = table_entry(frame_of(p + i * PAGE));
+		int on = (e >> MEM_HINT_DISK_SHIFT & MEM_HINT_DISK_MASK) == disk_id("sda");
+
+		ASSERT_TRUE(e & MEM_HINT_VALID);
+		seen[on]++;
+		ASSERT_EQ(pread(disks[on], disk, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE), PAGE);
+		ASSERT_EQ(memcmp(disk, p + i * PAGE, PAGE), 0) TH_LOG("page %d", i);
+	}
+	EXPECT_GT(seen[0], pages / 4);
+	EXPECT_GT(seen[1], pages / 4);
+	EXPECT_TRUE(migration_complete(c));
+	close(fd);
+	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = 0 })), 0);
+	EXPECT_EQ(umount("/dm"), 0);
+	unlink("/dev/striped");
+	EXPECT_EQ(dm(ctl, DM_DEV_REMOVE, NULL, NULL, 0, NULL), 0);
+}
+
 /* As many segments as there may be, of disks that go: there is room for more. */
 T(volumes_that_go)
 {

@@ -213,9 +213,10 @@ make_initramfs() {
 
 # vda: an MBR, a partition with ext4 at 1 MiB that ends at 16 MiB.
 # vdd: a file system of 4 MiB at 1 MiB, for a logical volume.
+# vdd at 5 MiB and sda at 1 MiB: the same, for one that is striped over both.
 # vde: XFS, of the least size that it has.
 make_disks() {
-	local d=$out/disks files=$out/files
+	local d=$out/disks files=$out/files n to at
 	rm -rf "$d" "$files"
 	mkdir -p "$d" "$files"
 	head -c 4M /dev/urandom >"$files/data"
@@ -231,6 +232,11 @@ make_disks() {
 	truncate -s 4M "$d/volume"
 	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/volume"
 	dd if="$d/volume" of="$d/d" bs=1M seek=1 conv=notrunc status=none
+	for ((n = 0; n < 64; n++)); do	# chunks of 64 KiB
+		to=$d/d at=80
+		[ $((n % 2)) = 0 ] || to=$d/s at=16
+		dd if="$d/volume" of="$to" bs=64K skip="$n" seek=$((at + n / 2)) count=1 conv=notrunc status=none
+	done
 	truncate -s 320M "$d/x"
 	mkfs.xfs -q -m reflink=1 "$d/x"
 }
