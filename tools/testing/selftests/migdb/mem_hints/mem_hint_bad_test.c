@@ -23,6 +23,7 @@
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
+#include <linux/fuse.h>
 #include <linux/seccomp.h>
 
 #include "mem_hint_test.h"
@@ -373,6 +374,149 @@ T(encrypted)
 	EXPECT_EQ(query().out_nr_files, 0);
 	unlink(SECRET_DIR "/data");
 	rmdir(SECRET_DIR);
+}
+
+/* ---- a file system that never answers ------------------------------------- */
+
+#define FUSE_DIR	"/fuse"
+#define FUSE_NODE	2
+#define FUSE_PAGES	4
+
+struct fuse_server {
+	int fd;
+	uint64_t *nr_reads;	/* shared with the test */
+};
+
+static void fuse_reply(int fd, uint64_t unique, int error, const void *data, size_t len)
+{
+	char buf[sizeof(struct fuse_out_header) + 256];
+	struct fuse_out_header h = {
+		.len = sizeof(h) + len, .error = -error, .unique = unique,
+	};
+
+	memcpy(buf, &h, sizeof(h));
+	if (len)
+		memcpy(buf + sizeof(h), data, len);
+	if (write(fd, buf, h.len) < 0)
+		_exit(1);
+}
+
+static struct fuse_attr fuse_attr_of(uint64_t node)
+{
+	return (struct fuse_attr) {
+		.ino = node, .nlink = 1, .blksize = PAGE,
+		.mode = node == FUSE_NODE ? S_IFREG | 0600 : S_IFDIR | 0700,
+		.size = node == FUSE_NODE ? FUSE_PAGES * PAGE : 0,
+	};
+}
+
+/* A directory with one file, of which no page is ever read. */
+static void fuse_serve(const struct fuse_server *s)
+{
+	static char buf[65536 + PAGE] __attribute__((aligned(8)));
+	const struct fuse_in_header *in = (void *)buf;
+	const struct fuse_init_out init = {
+		.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION,
+		.max_write = PAGE,
+	};
+	const struct fuse_entry_out entry = {
+		.nodeid = FUSE_NODE, .attr = fuse_attr_of(FUSE_NODE),
+	};
+	const struct fuse_open_out opened = {};
+	struct fuse_attr_out attr = {};
+
+	while (read(s->fd, buf, sizeof(buf)) > 0) {
+		switch (in->opcode) {
+		case FUSE_INIT:
+			fuse_reply(s->fd, in->unique, 0, &init, sizeof(init));
+			break;
+		case FUSE_LOOKUP:
+			fuse_reply(s->fd, in->unique, 0, &entry, sizeof(entry));
+			break;
+		case FUSE_GETATTR:
+			attr.attr = fuse_attr_of(in->nodeid);
+			fuse_reply(s->fd, in->unique, 0, &attr, sizeof(attr));
+			break;
+		case FUSE_OPEN:
+			fuse_reply(s->fd, in->unique, 0, &opened, sizeof(opened));
+			break;
+		case FUSE_READ:		/* for ever */
+			++*s->nr_reads;
+			break;
+		case FUSE_FORGET:
+		case FUSE_BATCH_FORGET:
+		case FUSE_INTERRUPT:
+			break;
+		case FUSE_FLUSH:
+		case FUSE_RELEASE:
+			fuse_reply(s->fd, in->unique, 0, NULL, 0);
+			break;
+		default:
+			fuse_reply(s->fd, in->unique, ENOSYS, NULL, 0);
+		}
+	}
+	_exit(0);
+}
+
+/* The server's end, however the test ends, ends all that waits for it. */
+static pid_t fuse_start(uint64_t *nr_reads)
+{
+	struct fuse_server s = {
+		.fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), .nr_reads = nr_reads,
+	};
+	char options[80];
+	pid_t pid;
+
+	mkdir(FUSE_DIR, 0700);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", s.fd);
+	if (s.fd < 0 || mount("hints", FUSE_DIR, "fuse", 0, options))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fuse_serve(&s);
+	}
+	close(s.fd);
+	return pid;
+}
+
+/* Descriptors, and frames, of which the server never gives a page. */
+T(fuse_never_answers)
+{
+	uint64_t *nr_reads = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *frames = locked_pages(FUSE_PAGES * 512), *p, *q = data_pages(self->data, 4, 0);
+	uint64_t *d = locked_pages(1), begin;
+	unsigned int file, i;
+	pid_t server;
+	int fd;
+
+	server = fuse_start(nr_reads);
+	ASSERT_GT(server, 0);
+	fd = open(FUSE_DIR "/file", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	p = mmap(NULL, FUSE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(p, MAP_FAILED);
+	EXPECT_EQ(do_file(fd, NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_bind(self->data, p, FUSE_PAGES * PAGE, 0), -EOPNOTSUPP);
+
+	ASSERT_EQ(do_file(self->data, &file), 0);
+	for (i = 0; i < FUSE_PAGES; i++)
+		d[i] = desc(file, i);
+	ASSERT_GT(do_pool(frames, 12, FUSE_PAGES * 512, p), 0);
+	ASSERT_GT(do_pool(p, 12, FUSE_PAGES, d), 0);
+	ASSERT_EQ(do_bind(self->data, q, 4 * PAGE, 0), 0);
+	begin = now_ms();
+	ASSERT_TRUE(migrate(0));
+	EXPECT_LT(now_ms() - begin, GENEROUS_MS);
+	EXPECT_EQ(snapshot("cut"), 0);
+	EXPECT_EQ(snapshot("skipped_desc"), FUSE_PAGES * 512);
+	EXPECT_EQ(snapshot("skipped_absent"), FUSE_PAGES);
+	EXPECT_EQ(snapshot("frames"), 4);
+	EXPECT_EQ(*nr_reads, 0);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	EXPECT_EQ(umount2(FUSE_DIR, MNT_DETACH), 0);
 }
 
 TEST_HARNESS_MAIN
