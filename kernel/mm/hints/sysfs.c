@@ -97,6 +97,7 @@ STAT_ATTR(nr_misaligned, stats.counts.misaligned);
 STAT_ATTR(nr_frames_valid, stats.nr_valid);
 STAT_ATTR(nr_stale, stats.nr_stale);
 STAT_ATTR(index_bytes, stats.index_bytes);
+STAT_ATTR(note_bytes, stats.note_bytes);
 STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
 
 static ssize_t nr_taken_back_show(struct kobject *kobj,
@@ -171,6 +172,7 @@ SNAPSHOT_ATTR(discardable, stats.discardable);
 SNAPSHOT_ATTR(us, stats.us);
 SNAPSHOT_ATTR(max_batch, stats.max_batch);
 SNAPSHOT_ATTR(cut, stats.cut);
+SNAPSHOT_ATTR(hung_processes, stats.nr_hung);
 SNAPSHOT_ATTR(skipped_absent, stats.skipped[MHINT_SKIP_ABSENT]);
 SNAPSHOT_ATTR(skipped_memory, stats.skipped[MHINT_SKIP_MEMORY]);
 SNAPSHOT_ATTR(skipped_file, stats.skipped[MHINT_SKIP_FILE]);
@@ -185,6 +187,7 @@ static struct attribute *snapshot_attrs[] = {
 	&us_attr.attr,
 	&max_batch_attr.attr,
 	&cut_attr.attr,
+	&hung_processes_attr.attr,
 	&skipped_absent_attr.attr,
 	&skipped_memory_attr.attr,
 	&skipped_file_attr.attr,
@@ -209,6 +212,7 @@ static struct attribute *mhint_attrs[] = {
 	&nr_taken_back_attr.attr,
 	&table_bytes_attr.attr,
 	&index_bytes_attr.attr,
+	&note_bytes_attr.attr,
 	&policy_attr.attr,
 	&policy_state_attr.attr,
 	&policy_runs_attr.attr,

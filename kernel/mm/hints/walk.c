@@ -52,22 +52,45 @@ static void put_pages(struct mhint_walk *w)
 	w->nr_pages = 0;
 }
 
+/*
+ * Pages from @addr on, up to @end: those that the process may write to.  Where it may
+ * not write to the first one, it is either anonymous, shared with nobody but by a fork
+ * and for a time, and so are those that follow; or it is alone and @foreign: a file's,
+ * shared memory of somebody else, or such as the process itself has made read-only.
+ * What is mapped decides, not the mapping's flags: they are behind the lock that a
+ * process may keep.  Shared memory that may be written to is mapped so even by a read.
+ */
+static int find_pages(struct mhint_walk *w, u64 addr, u64 end)
+{
+	int nr, i, want = min_t(u64, MHINT_WALK_PAGES, (end - addr) >> MEM_HINT_FRAME_SHIFT);
+
+	w->foreign = false;
+	nr = get_user_pages_fast_only(addr, want, FOLL_WRITE, w->pages);
+	if (nr > 0)
+		return nr;
+	nr = get_user_pages_fast_only(addr, want, 0, w->pages);
+	if (nr <= 0)
+		return 0;
+	for (i = 0; i < nr; i++)
+		if (!folio_test_anon(page_folio(w->pages[i])))
+			break;
+	w->foreign = !i;
+	i = max(i, 1);
+	while (nr > i)
+		put_page(w->pages[--nr]);
+	return nr;
+}
+
 /* The page at @addr, or NULL; @end: no more than that is wanted. */
 static struct page *page_at(struct mhint_walk *w, u64 addr, u64 end)
 {
-	int nr;
-
 	if (w->nr_pages && addr >= w->at &&
 	    addr < w->at + w->nr_pages * MEM_HINT_FRAME_SIZE)
 		return w->pages[(addr - w->at) >> MEM_HINT_FRAME_SHIFT];
 	put_pages(w);
-	nr = min_t(u64, MHINT_WALK_PAGES, (end - addr) >> MEM_HINT_FRAME_SHIFT);
-	nr = get_user_pages_fast_only(addr, nr, 0, w->pages);
-	if (nr <= 0)
-		return NULL;
 	w->at = addr;
-	w->nr_pages = nr;
-	return w->pages[0];
+	w->nr_pages = find_pages(w, addr, end);
+	return w->nr_pages ? w->pages[0] : NULL;
 }
 
 static u64 frames(u64 addr, u64 end)
@@ -83,13 +106,16 @@ static u64 absent(u64 addr, u64 end)
 
 /*
  * Anonymous, shared or huge pages, but nothing of a file system: its pages
- * belong to everybody.  Swap-backed is what is either anonymous or shmem; the
- * zero page is neither.
+ * belong to everybody.  Nor what is another's, which the process may only read.
+ * Swap-backed is what is either anonymous or shmem; the zero page is neither.
+ * @page: that page_at() has found.
  */
-static bool may_name(struct page *page)
+static bool may_name(const struct mhint_walk *w, struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
+	if (w->foreign)
+		return false;
 	if (folio_test_hugetlb(folio))
 		return true;
 	return folio_test_swapbacked(folio) && !folio_test_ksm(folio);
@@ -245,7 +271,7 @@ static bool walk_blocks(struct mhint_walk *w, u64 *at, u64 end, u64 limit, u32 i
 		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(addr, end);
 		if (!page)
 			why = MHINT_SKIP_ABSENT;
-		else if (!may_name(page))
+		else if (!may_name(w, page))
 			why = MHINT_SKIP_MEMORY;
 		else
 			why = mhint_file_entry(file, block, &entry);
@@ -270,7 +296,7 @@ static bool walk_empty(struct mhint_walk *w, u64 addr, u64 end, u64 limit)
 		struct page *page = page_at(w, addr, limit);
 
 		next = page ? addr + MEM_HINT_FRAME_SIZE : absent(addr, end);
-		if (page && may_name(page) && !note(w, page, 0))
+		if (page && may_name(w, page) && !note(w, page, 0))
 			return false;
 		if (!step(w))
 			return false;

@@ -27,9 +27,10 @@ enum mhint_stage {
 	MHINT_STAGE_DONE,
 };
 
-/* How far an address space has been looked at. */
+/* How far an address space has been looked at; @user: as in struct mhint_mm. */
 struct mhint_cursor {
 	struct mm_struct *mm;
+	u32 user;
 	enum mhint_stage stage;
 	u64 addr;	/* of ranges */
 	u32 pool;	/* index */
@@ -42,8 +43,11 @@ struct mhint_cursor {
  * @refs: the worker, and whoever waits for it.
  * @cancelled: nobody waits any more; set and looked at under the table's lock
  *	where it matters.
+ * @late: in the list of those that nobody waits for; @ended: it has come to its end.
+ *	Both under the list's lock.
+ * @user: mhint_user_id() of whose turn it is.
  * @at, @nr_pages, @pages: present pages that follow each other from @at on, each
- *	with a reference.
+ *	with a reference.  @foreign: of one page, which the process may not name.
  * @slice: until when it is this user's turn.
  * @over: it is not any more.
  * @slept: how many times the worker has, when it looked at the clock last.
@@ -56,6 +60,9 @@ struct mhint_walk {
 	refcount_t refs;
 	struct completion done;
 	bool cancelled;
+	struct list_head late;
+	bool ended;
+	u32 user;
 	u64 classes;
 	ktime_t begin, deadline, slice;
 	bool over;
@@ -65,6 +72,7 @@ struct mhint_walk {
 	struct mhint_process *p;
 	u64 at;
 	u32 nr_pages;
+	bool foreign;
 	struct page *pages[MHINT_WALK_PAGES];
 	struct mhint_file *file;
 	u32 file_id;

@@ -82,6 +82,8 @@ SHOW(state, "%s", migdb_state_str(migdb_state(s)))
 RO(state);
 SHOW(reason, "%s", migdb_reason_str(READ_ONCE(s->reason)))
 RO(reason);
+SHOW(peer_reason, "%d", READ_ONCE(s->peer_reason))
+RO(peer_reason);
 SHOW(age_ms, "%llu", div_u64(ktime_get_ns() - s->started_ns, NSEC_PER_MSEC))
 RO(age_ms);
 SHOW_COUNT(recorded_pages, recorded)
@@ -150,13 +152,11 @@ static ssize_t fetch_max_bytes_per_s_store(struct kobject *kobj, struct kobj_att
 					   const char *buf, size_t count)
 {
 	u64 rate;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &rate);
 
-	ret = kstrtou64(buf, 0, &rate);
-	if (ret)
-		return ret;
-	migdb_fetch_limit_rate(to_session(kobj), rate);
-	return count;
+	if (ret > 0)
+		migdb_fetch_limit_rate(to_session(kobj), rate);
+	return ret;
 }
 
 RW(fetch_max_bytes_per_s);
@@ -167,13 +167,11 @@ static ssize_t max_inflight_bytes_store(struct kobject *kobj, struct kobj_attrib
 					const char *buf, size_t count)
 {
 	u64 bytes;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &bytes);
 
-	ret = kstrtou64(buf, 0, &bytes);
-	if (ret)
-		return ret;
-	WRITE_ONCE(to_session(kobj)->limits.inflight_bytes, bytes);
-	return count;
+	if (ret > 0)
+		WRITE_ONCE(to_session(kobj)->limits.inflight_bytes, bytes);
+	return ret;
 }
 
 RW(max_inflight_bytes);
@@ -184,6 +182,7 @@ static struct attribute *common_attrs[] = {
 	&uid_attr.attr,
 	&state_attr.attr,
 	&reason_attr.attr,
+	&peer_reason_attr.attr,
 	&age_ms_attr.attr,
 	&enabled_attr.attr,
 	&recorded_pages_attr.attr,

@@ -2,10 +2,8 @@
 /*
  * mem_hint(2) and /dev/mem_hints: every refusal, and what a migration's start
  * makes of what was said, read as a host reads it.
- *
- * Runs as root in a guest whose module is loaded with allow_local=1 and
- * ready_ms=1000, with ext4 on vda1 in /mnt.  Each test is a process of its own,
- * so it begins with nothing said.
+ * More of memory is in mem_hint_memory_test.c, of callers and files in
+ * mem_hint_bad_test.c.
  */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -30,237 +28,12 @@
 #include <unistd.h>
 
 #include <linux/dm-ioctl.h>
-#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/userfaultfd.h>
 
-#include "kselftest_harness.h"
-#include "../include/stretch.h"
-#include "guest.h"
+#include "mem_hint_test.h"
 
-#define PART_BLOCKS	256	/* vda1 starts at 1 MiB */
-#define DATA		"/mnt/data"
-#define DATA_PAGES	1024
 #define READY_MS	1000
-#define GENEROUS_MS	20000	/* emulation on a busy machine */
-
-static int dev = -1;
-static long nr_syscall = -1;
-static bool by_syscall;
-
-/* 0 or a negative errno. */
-static int call_size(unsigned int op, void *arg, size_t size)
-{
-	long ret;
-
-	if (by_syscall)
-		ret = syscall(nr_syscall, op, arg, size, 0);
-	else
-		ret = ioctl(dev, _IOC(_IOC_READ | _IOC_WRITE, MEM_HINT_IOC_TYPE,
-				      MEM_HINT_IOC_NR(op), size), arg);
-	return ret < 0 ? -errno : ret;
-}
-
-#define call(op, arg) call_size(MEM_HINT_OP_##op, arg, sizeof(*(arg)))
-
-static int do_file(int fd, unsigned int *file)
-{
-	struct mem_hint_file a = { .fd = fd };
-	int err = call(FILE, &a);
-
-	if (file)
-		*file = a.out_file;
-	return err;
-}
-
-static int do_bind(int fd, void *addr, uint64_t len, uint64_t offset)
-{
-	struct mem_hint_bind a = {
-		.fd = fd, .addr = (uintptr_t)addr, .len = len, .offset = offset,
-	};
-
-	return call(BIND, &a);
-}
-
-static int do_unbind(void *addr, uint64_t len)
-{
-	struct mem_hint_unbind a = { .addr = (uintptr_t)addr, .len = len };
-
-	return call(UNBIND, &a);
-}
-
-static int do_class(int class, void *addr, uint64_t len)
-{
-	struct mem_hint_set_class a = {
-		.class = class, .addr = (uintptr_t)addr, .len = len,
-	};
-
-	return call(CLASS, &a);
-}
-
-static int do_pool(void *addr, unsigned int shift, uint64_t nr, void *desc)
-{
-	struct mem_hint_pool a = {
-		.frame_shift = shift, .addr = (uintptr_t)addr, .nr_frames = nr,
-		.desc_uptr = (uintptr_t)desc,
-	};
-	int err = call(POOL, &a);
-
-	return err ?: (int)a.out_pool;
-}
-
-static int do_unpool(unsigned int pool)
-{
-	struct mem_hint_unpool a = { .pool = pool };
-
-	return call(UNPOOL, &a);
-}
-
-static struct mem_hint_query query(void)
-{
-	struct mem_hint_query q = {};
-
-	if (call(QUERY, &q))
-		memset(&q, 0xff, sizeof(q));
-	return q;
-}
-
-static uint64_t desc(unsigned int file, uint64_t block)
-{
-	return MEM_HINT_DESC_VALID | (uint64_t)file << MEM_HINT_DESC_FILE_SHIFT | block;
-}
-
-static void *anon(size_t nr)
-{
-	void *p = mmap(NULL, nr * PAGE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static bool migrate(uint64_t classes)
-{
-	int fd = migration_start(classes);
-
-	return fd >= 0 && migration_complete(fd);
-}
-
-#define DISCARDABLE	(1 << MEM_HINT_CLASS_DISCARDABLE)
-#define HOT		(1 << MEM_HINT_CLASS_HOT)
-
-static uint64_t snapshot(const char *name)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "snapshot/%s", name);
-	return hints_u64(path);
-}
-
-static uint64_t bare_entry(const void *addr)
-{
-	return table_entry(frame_of(addr)) & ~(MEM_HINT_GEN_MASK << MEM_HINT_GEN_SHIFT);
-}
-
-/* Block of the file system that holds a page of a file. */
-static uint64_t file_block(int fd, uint64_t offset)
-{
-	union {
-		struct fiemap map;
-		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
-	} u = {};
-
-	u.map.fm_start = offset;
-	u.map.fm_length = PAGE;
-	u.map.fm_extent_count = 1;
-	if (ioctl(fd, FS_IOC_FIEMAP, &u.map) || !u.map.fm_mapped_extents)
-		return 0;
-	return (u.map.fm_extents[0].fe_physical + offset -
-		u.map.fm_extents[0].fe_logical) / PAGE;
-}
-
-static bool names(const void *addr, int fd, uint64_t offset)
-{
-	return entry_is(addr, disk_id("vda"), PART_BLOCKS + file_block(fd, offset));
-}
-
-/* Pages read from DATA by the page cache, so that no I/O names them. */
-static char *data_pages(int fd, unsigned int nr, uint64_t offset)
-{
-	char *p = locked_pages(nr);
-
-	if (!p || pread(fd, p, nr * PAGE, offset) != (ssize_t)(nr * PAGE))
-		return NULL;
-	return p;
-}
-
-/* Processes that are gone drop what they said a little later. */
-static bool settles_to(const char *name, uint64_t want)
-{
-	int tries;
-
-	for (tries = 0; tries < 500; tries++) {
-		if (hints_u64(name) == want)
-			return true;
-		usleep(20000);
-	}
-	ksft_print_msg("%s is %llu, not %llu\n", name,
-		       (unsigned long long)hints_u64(name), (unsigned long long)want);
-	return false;
-}
-
-/* In a child: 0 if it did what it should. */
-static int in_child(bool (*fn)(void *arg), void *arg)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(!fn(arg));
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-FIXTURE(mem_hint)
-{
-	int data;
-};
-
-FIXTURE_VARIANT(mem_hint)
-{
-	bool by_syscall;
-};
-
-FIXTURE_VARIANT_ADD(mem_hint, device)
-{
-	.by_syscall = false,
-};
-
-FIXTURE_VARIANT_ADD(mem_hint, syscall)
-{
-	.by_syscall = true,
-};
-
-FIXTURE_SETUP(mem_hint)
-{
-	char text[32];
-
-	by_syscall = variant->by_syscall;
-	if (hints_text("syscall_nr", text, sizeof(text)))
-		nr_syscall = strtol(text, NULL, 0);
-	if (by_syscall && nr_syscall < 0)
-		SKIP(return, "this kernel has no mem_hint()");
-	dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
-	ASSERT_GE(dev, 0);
-	self->data = open(DATA, O_RDONLY | O_CLOEXEC);
-	ASSERT_GE(self->data, 0);
-}
-
-FIXTURE_TEARDOWN(mem_hint)
-{
-}
-
-#define T(name) TEST_F_TIMEOUT(mem_hint, name, 200)
 
 /* ---- the way in ----------------------------------------------------------- */
 
@@ -301,10 +74,10 @@ T(unknown)
 	int want = by_syscall ? -EOPNOTSUPP : -ENOTTY;
 	char buf[64] = {};
 
-	EXPECT_EQ(call_size(0, buf, sizeof(buf)), want);
-	EXPECT_EQ(call_size(MEM_HINT_OP_READY + 1, buf, sizeof(buf)), want);
-	EXPECT_EQ(call_size(100, buf, sizeof(buf)), want);
-	EXPECT_EQ(ioctl(dev, _IO(0xBD, 0x41), buf), -1);
+	EXPECT_EQ(hint_call(0, buf, sizeof(buf)), want);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_READY + 1, buf, sizeof(buf)), want);
+	EXPECT_EQ(hint_call(100, buf, sizeof(buf)), want);
+	EXPECT_EQ(ioctl(hint_dev, _IO(0xBD, 0x41), buf), -1);
 	EXPECT_EQ(errno, ENOTTY);
 }
 
@@ -317,17 +90,17 @@ T(sizes)
 	for (op = 1; op <= MEM_HINT_OP_READY; op++) {
 		for (size = 0; size < sizes[op]; size++) {
 			memset(buf, 0, sizeof(buf));
-			ASSERT_EQ(call_size(op, buf, size), -EINVAL);
+			ASSERT_EQ(hint_call(op, buf, size), -EINVAL);
 		}
 		memset(buf, 0, sizeof(buf));
 		buf[sizes[op]] = 1;
-		EXPECT_EQ(call_size(op, buf, sizes[op] + 1), -E2BIG);
+		EXPECT_EQ(hint_call(op, buf, sizes[op] + 1), -E2BIG);
 		buf[sizes[op]] = 0;
-		EXPECT_EQ(call_size(op, buf, 4097), -E2BIG);
+		EXPECT_EQ(hint_call(op, buf, 4097), -E2BIG);
 	}
 	/* A longer struct with nothing in its tail is as good. */
 	memset(buf, 0, sizeof(buf));
-	EXPECT_EQ(call_size(MEM_HINT_OP_QUERY, buf, 4096), 0);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_QUERY, buf, 4096), 0);
 }
 
 T(flags)
@@ -343,7 +116,7 @@ T(flags)
 				continue;
 			memset(buf, 0, sizeof(buf));
 			memcpy(buf, &flags, sizeof(flags));
-			ASSERT_EQ(call_size(op, buf, sizes[op]), -EINVAL) {
+			ASSERT_EQ(hint_call(op, buf, sizes[op]), -EINVAL) {
 				TH_LOG("op %u, flag %x", op, flags);
 			}
 		}
@@ -355,12 +128,12 @@ T(pointers)
 	unsigned int op;
 
 	for (op = 1; op <= MEM_HINT_OP_READY; op++) {
-		EXPECT_EQ(call_size(op, NULL, sizes[op]), -EFAULT);
-		EXPECT_EQ(call_size(op, (void *)-4096UL, sizes[op]), -EFAULT);
+		EXPECT_EQ(hint_call(op, NULL, sizes[op]), -EFAULT);
+		EXPECT_EQ(hint_call(op, (void *)-4096UL, sizes[op]), -EFAULT);
 	}
-	EXPECT_EQ(call_size(MEM_HINT_OP_QUERY, ro, sizes[1]), -EFAULT);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_QUERY, ro, sizes[1]), -EFAULT);
 	/* Who cannot be answered has changed nothing. */
-	EXPECT_EQ(call_size(MEM_HINT_OP_EVENTS, ro, sizes[MEM_HINT_OP_EVENTS]), -EFAULT);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_EVENTS, ro, sizes[MEM_HINT_OP_EVENTS]), -EFAULT);
 	EXPECT_LT(open("/dev/null", O_RDONLY), self->data + 2);
 }
 
@@ -397,7 +170,7 @@ T(files)
 	EXPECT_EQ(do_file(open("/dev/vda", O_RDONLY), NULL), -EOPNOTSUPP);
 	EXPECT_EQ(do_file(open("/init", O_RDONLY), NULL), -EOPNOTSUPP);
 	EXPECT_EQ(do_file(memfd_create("x", 0), NULL), -EOPNOTSUPP);
-	EXPECT_EQ(do_file(dev, NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(hint_dev, NULL), -EOPNOTSUPP);
 	EXPECT_EQ(do_file(open(DATA, O_PATH), NULL), -EBADF);
 	EXPECT_EQ(do_file(open(DATA, O_WRONLY), NULL), -EBADF);
 	EXPECT_EQ(query().out_nr_files, 0);
@@ -1044,6 +817,77 @@ T(volume)
 	EXPECT_EQ(errno, EBUSY);
 	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = 0 })), 0);
 	EXPECT_EQ(umount("/dm"), 0);
+	EXPECT_EQ(dm(ctl, DM_DEV_REMOVE, NULL, NULL, 0, NULL), 0);
+}
+
+#define CHUNK_SECTORS	128	/* as run.sh has laid it out */
+
+/* One that is striped over two disks, chunk by chunk. */
+T(volume_striped)
+{
+	static const struct {
+		const char *name, *path;
+		uint64_t sector;
+	} below[] = {
+		{ "vdd", "/dev/vdd", 5 * 2048 }, { "sda", "/dev/sda", 2048 },
+	};
+	struct mem_hint_segment segs[2];
+	struct mem_hint_segments a = { .nr = 2, .segments_uptr = (uintptr_t)segs };
+	const unsigned int pages = 256;	/* 16 chunks */
+	int ctl = dm_control(), disks[2], fd, c, i, err = 0, seen[2] = {}, tries;
+	char *p = locked_pages(pages), *disk = locked_pages(1);
+	struct stat st;
+	uint64_t nr = 0;
+
+	ASSERT_GE(ctl, 0);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(stat(below[i].path, &st), 0);
+		segs[i] = (struct mem_hint_segment) {
+			.nr_sectors = DM_SECTORS, .target = below[i].sector,
+			.major = major(st.st_rdev), .minor = minor(st.st_rdev),
+			.nr_stripes = 2, .stripe = i, .chunk_sectors = CHUNK_SECTORS,
+		};
+		disks[i] = open_direct(below[i].path);
+		ASSERT_GE(disks[i], 0);
+	}
+	ASSERT_EQ(dm(ctl, DM_DEV_CREATE, NULL, NULL, 0, &nr), 0);
+	ASSERT_EQ(dm(ctl, DM_TABLE_LOAD, "striped", "2 128 /dev/vdd 10240 /dev/sda 2048",
+		     DM_SECTORS, NULL), 0);
+	ASSERT_EQ(dm(ctl, DM_DEV_SUSPEND, NULL, NULL, 0, NULL), 0);	/* resume */
+	a.major = major(nr);
+	a.minor = minor(nr);
+	for (tries = 0; tries < 100; tries++) {	/* sda says who it is later */
+		err = call(SEGMENTS, &a);
+		if (err != -EAGAIN)
+			break;
+		usleep(50000);
+	}
+	ASSERT_EQ(err, 0);
+	mkdir("/dm", 0700);
+	mknod("/dev/striped", S_IFBLK | 0600, nr);
+	ASSERT_EQ(mount("/dev/striped", "/dm", "ext4", 0, NULL), 0);
+	fd = open("/dm/data", O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(pread(fd, p, pages * PAGE, 0), pages * PAGE);
+	ASSERT_EQ(do_bind(fd, p, pages * PAGE, 0), 0);
+	c = migration_start(0);
+	ASSERT_GE(c, 0);
+	EXPECT_EQ(snapshot("frames"), pages);
+	for (i = 0; i < pages; i++) {
+		uint64_t e = table_entry(frame_of(p + i * PAGE));
+		int on = (e >> MEM_HINT_DISK_SHIFT & MEM_HINT_DISK_MASK) == disk_id("sda");
+
+		ASSERT_TRUE(e & MEM_HINT_VALID);
+		seen[on]++;
+		ASSERT_EQ(pread(disks[on], disk, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE), PAGE);
+		ASSERT_EQ(memcmp(disk, p + i * PAGE, PAGE), 0) TH_LOG("page %d", i);
+	}
+	EXPECT_GT(seen[0], pages / 4);
+	EXPECT_GT(seen[1], pages / 4);
+	EXPECT_TRUE(migration_complete(c));
+	close(fd);
+	EXPECT_EQ(call(UNFILE, (&(struct mem_hint_unfile){ .file = 0 })), 0);
+	EXPECT_EQ(umount("/dm"), 0);
+	unlink("/dev/striped");
 	EXPECT_EQ(dm(ctl, DM_DEV_REMOVE, NULL, NULL, 0, NULL), 0);
 }
 
@@ -1695,7 +1539,7 @@ T(events)
 	EXPECT_EQ(call(WAIT, &w), 0);
 	EXPECT_EQ(w.out_event.seq, e[0].seq);
 	/* The device can be read, too. */
-	EXPECT_EQ(read(dev, e, sizeof(e[0])), sizeof(e[0]));
+	EXPECT_EQ(read(hint_dev, e, sizeof(e[0])), sizeof(e[0]));
 	EXPECT_EQ(e[0].type, MEM_HINT_EVENT_START);
 }
 

@@ -9,20 +9,22 @@ top=$(cd "$(dirname "$0")/../../../../.." && pwd)
 
 usage() {
 	cat <<-EOT
-	Usage: run.sh [--bench] [--only NAME] [--timeout SECONDS]
+	Usage: run.sh [--bench] [--only NAME[,NAME]...] [--timeout SECONDS]
 
 	Builds mem_hints.ko, migdb-hints and the tests, boots an emulated guest with
 	them, and prints their KTAP output.  Exits with 0 if all passed.
 
 	  --bench          also print what noting costs (not a test)
 	  --only NAME      pure_test, table_test, disk_test, hang_test, channel_test, mem_hint_test,
-	                   share_test, policy_test, hintd_test or lockdown (a boot of its own)
+	                   mem_hint_memory_test, mem_hint_bad_test, lib_test, share_test, policy_test,
+	                   hintd_test or lockdown (a boot of its own)
 	  --timeout N      give the guest so long (default 900; with checkers 3600)
 
 	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	LAB_KERNEL=DIR: boot that kernel of tools/build/kernel and test its own
 	mem_hints, with mem_hint(2).  Where that is built in (y), what loads it with
-	other parameters cannot run: of the tests in the guest there is mem_hint_test.
+	other parameters cannot run: of the tests in the guest there are mem_hint_test,
+	mem_hint_memory_test, mem_hint_bad_test and lib_test.
 	LAB_KERNEL_ARGS adds to the command line, as kmemleak=on on one with checkers.
 	MIGDB_NO_SKIP=1: a test that is skipped has failed, but for those of the system
 	call on a kernel that has none.
@@ -41,10 +43,15 @@ while [ $# -gt 0 ]; do
 	shift
 done
 
+wanted() {
+	[ -z "$only" ] || [[ ",$only," = *",$1,"* ]]
+}
+
 src=$top/tools/testing/selftests/migdb/mem_hints
 out=$BUILD/mem_hints_test
-guest_tests=(table_test disk_test hang_test channel_test mem_hint_test share_test policy_test hintd_test)
-hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of mem_hint_test
+guest_tests=(table_test disk_test hang_test channel_test mem_hint_test mem_hint_memory_test mem_hint_bad_test lib_test share_test policy_test hintd_test)
+loaded_tests=(mem_hint_test mem_hint_memory_test mem_hint_bad_test lib_test)	# the others load the module as they need it
+hint_params=(allow_local=1 ready_ms=1000 walk_ms=4000)	# of loaded_tests
 kimg='' mods='' krel='' memory=512M factor=1 parameters=()
 
 # What is booted: the stock kernel, or LAB_KERNEL with its own mem_hints.
@@ -60,7 +67,7 @@ choose_kernel() {
 			grep -q '/mem_hints\.ko$' "$mods/lib/modules/$krel/modules.builtin" ||
 				die "LAB_KERNEL=$LAB_KERNEL has no mem_hints"
 			parameters=("${hint_params[@]/#/mem_hints.}")
-			guest_tests=(mem_hint_test)
+			guest_tests=("${loaded_tests[@]}")
 		fi
 		# checkers: a shadow of an eighth of the memory, and several times slower
 		if grep -q '^CONFIG_KASAN=y' "$LAB_KERNEL/config"; then
@@ -79,7 +86,7 @@ build() {
 	kernel_ready
 	choose_kernel
 	install_packages clang libbpf-dev libelf-dev zlib1g-dev bpftool busybox-static \
-		e2fsprogs fdisk cpio kmod qemu-system-x86
+		e2fsprogs xfsprogs fdisk cpio kmod qemu-system-x86
 	mkdir -p "$out/tests" "$out/bpf" "$out/tree/kernel/mm"
 	make -s -C "$src" KSRC="$KSRC" KDIR="$KDIR" O="$out/tests"
 	if [ -z "${MIGDB_HINTS:-}" ] || [ -z "${MIGDB_HINTD:-}" ]; then
@@ -119,9 +126,9 @@ make_initramfs() {
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
-	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,share_test,policy_test,hintd_test,bench} "$root/bin/"
+	cp "$out"/tests/{table_test,disk_test,hang_test,channel_test,mem_hint_test,mem_hint_memory_test,mem_hint_bad_test,lib_test,pool-db,share_test,policy_test,hintd_test,bench} "$root/bin/"
 	cp "$out"/tests/*.bpf.o "$root/lib/"
-	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod vsock vsock_loopback
+	add_modules "$root" virtio_blk virtio_scsi sd_mod loop dm_mod xfs xts cts vsock vsock_loopback
 	{
 		cat <<-'EOT'
 		#!/bin/busybox sh
@@ -132,7 +139,7 @@ make_initramfs() {
 		while read -r m; do insmod /lib/$m || echo "cannot load $m"; done </lib/load
 		i=0
 		while [ $i -lt 200 ]; do
-			[ -b /dev/vda1 ] && [ -b /dev/vdd ] && [ -b /dev/sda ] && [ -b /dev/nvme0n1 ] && break
+			[ -b /dev/vda1 ] && [ -b /dev/vdd ] && [ -b /dev/vde ] && [ -b /dev/sda ] && [ -b /dev/nvme0n1 ] && break
 			usleep 20000
 			i=$((i + 1))
 		done
@@ -140,9 +147,8 @@ make_initramfs() {
 		EOT
 		echo "export MIGDB_TIMEOUT_FACTOR=$factor"
 		for t in "${guest_tests[@]}"; do
-			[ -n "$only" ] && [ "$only" != "$t" ] && continue
-			# the others load the module as they need it
-			if [ $t != mem_hint_test ] || built_in; then
+			wanted "$t" || continue
+			if [[ " ${loaded_tests[*]} " != *" $t "* ]] || built_in; then
 				printf 'echo "# begin %s"; %s; echo "# end %s $?"\n' $t $t $t
 				continue
 			fi
@@ -207,13 +213,15 @@ make_initramfs() {
 
 # vda: an MBR, a partition with ext4 at 1 MiB that ends at 16 MiB.
 # vdd: a file system of 4 MiB at 1 MiB, for a logical volume.
+# vdd at 5 MiB and sda at 1 MiB: the same, for one that is striped over both.
+# vde: XFS, of the least size that it has.
 make_disks() {
-	local d=$out/disks files=$out/files
+	local d=$out/disks files=$out/files n to at
 	rm -rf "$d" "$files"
 	mkdir -p "$d" "$files"
 	head -c 4M /dev/urandom >"$files/data"
 	truncate -s 15M "$d/part"
-	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/part"
+	mke2fs -q -t ext4 -O ^has_journal,inline_data,encrypt -b 4096 -d "$files" "$d/part"
 	head -c 64M /dev/urandom >"$d/a"
 	printf 'label: dos\n2048,30720,L\n' | sfdisk -q "$d/a"
 	dd if="$d/part" of="$d/a" bs=1M seek=1 conv=notrunc status=none
@@ -224,13 +232,20 @@ make_disks() {
 	truncate -s 4M "$d/volume"
 	mke2fs -q -t ext4 -O ^has_journal -b 4096 -d "$files" "$d/volume"
 	dd if="$d/volume" of="$d/d" bs=1M seek=1 conv=notrunc status=none
+	for ((n = 0; n < 64; n++)); do	# chunks of 64 KiB
+		to=$d/d at=80
+		[ $((n % 2)) = 0 ] || to=$d/s at=16
+		dd if="$d/volume" of="$to" bs=64K skip="$n" seek=$((at + n / 2)) count=1 conv=notrunc status=none
+	done
+	truncate -s 320M "$d/x"
+	mkfs.xfs -q -m reflink=1 "$d/x"
 }
 
 # boot INIT CONSOLE [PARAMETER]...
 boot() {
 	local d=$out/disks n drives=() init=$1 console=$2
 	shift 2
-	for n in a b c d s n; do
+	for n in a b c d x s n; do
 		drives+=(-drive "if=none,id=$n,file=$d/$n,format=raw,cache=unsafe")
 	done
 	: >"$console"	# not that of an earlier guest
@@ -242,6 +257,7 @@ boot() {
 		-device virtio-blk-pci,drive=b,serial=twin,addr=0x1b \
 		-device virtio-blk-pci,drive=c,serial=twin,addr=0x1c \
 		-device virtio-blk-pci,drive=d,addr=0x1d \
+		-device virtio-blk-pci,drive=x,serial=xfs,addr=0x1e \
 		-device virtio-scsi-pci,id=scsi \
 		-device scsi-hd,bus=scsi.0,drive=s,wwn=0x5000c500a1b2c3d4 \
 		-device nvme,drive=n,serial=nv0 \
@@ -250,7 +266,7 @@ boot() {
 
 build
 failed=0
-if [ -z "$only" ] || [ "$only" = pure_test ]; then
+if wanted pure_test; then
 	"$out/tests/pure_test" || failed=1
 	[ "$only" != pure_test ] || exit "$failed"
 fi
@@ -258,7 +274,8 @@ make_initramfs
 make_disks
 
 # The same tests run by way of /dev/mem_hints.
-may_skip='^ok [0-9]+ mem_hint\.syscall\.[a-z_]+ # SKIP this kernel has no mem_hint\(\)$'
+may_skip='^ok [0-9]+ mem_hint\.syscall\.[a-z0-9_]+ # SKIP this kernel has no mem_hint\(\)$'
+[ -z "${LAB_KERNEL:-}" ] || may_skip+='|# SKIP this kernel encrypts no files$'
 
 # judge CONSOLE TEST...: what the guest said, and how it ended.
 judge() {
@@ -266,7 +283,7 @@ judge() {
 	shift
 	tr -d '\r' <"$console" | grep -E '^(KTAP|TAP|ok|not ok|1\.\.|#)' || true
 	for t; do
-		[ -n "$only" ] && [ "$only" != "$t" ] && continue
+		wanted "$t" || continue
 		grep -q "^# end $t 0" "$console" || failed=1
 	done
 	! grep -q '^not ok' "$console" || failed=1
@@ -292,7 +309,7 @@ if [ "$only" != lockdown ]; then
 	judge "$out/console" "${guest_tests[@]}"
 fi
 # A question of what distributions sign: of the stock kernel only.
-if [ -z "${LAB_KERNEL:-}" ] && { [ -z "$only" ] || [ "$only" = lockdown ]; }; then
+if [ -z "${LAB_KERNEL:-}" ] && wanted lockdown; then
 	step "booting it with lockdown=integrity"
 	boot /lockdown "$out/console.lockdown" lockdown=integrity
 	judge "$out/console.lockdown" lockdown
