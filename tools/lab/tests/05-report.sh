@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the demo makes of its runs, on records that are known: figures, what they are
-# measured against, and every verdict.  No lab is needed.
+# What the demo and bench-guest make of their runs, on records that are known: figures,
+# what they are measured against, and every verdict.  No lab is needed.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 47
+plan 59
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -152,4 +152,41 @@ check "and which one is told" said '^  migdb-ro, repeat 2: the database is not r
 repeats 50500
 rm "$dir/2/default-ro.json"
 check_fails "a repeat is missing: is an error" run
+
+# pairs RO RW: eight pairs whose ratios on/off spread by half a per cent around these,
+# every second one with "on" first; beside them a control whose halves are alike.
+pairs() {
+	rm -rf "${dir:?}"/*
+	jq -nc --argjson ro "$1" --argjson rw "$2" '
+		range(8) as $i | (100 + $i) as $off | ((if $i % 2 == 0 then 1.005 else 0.995 end)) as $wobble |
+		(["ro", "on", $ro * $wobble], ["control", "off2", $wobble], ["rw", "on", $rw * $wobble]) as [$kind, $side, $ratio] |
+		({side: "off", tps: $off}, {side: $side, tps: ($off * $ratio)}) |
+		{bench: "pair", $kind, pair: $i, side, tps, load: 0.5}' >"$dir/samples"
+	printf 'state idle\nns_per_run 1234\nruns_timed 5678\n' >"$dir/status"
+}
+
+run_pairs() {
+	"$TOP/tools/lab/lib/pairs.py" "$dir/samples" "$dir/status" "$dir/result" >"$dir/said"
+}
+
+pairs 1 1
+check "hints cost nothing: success" run_pairs
+check "and the figures" is '.tps_ratio_ro > 0.999 and .tps_ratio_ro < 1.001' '.tps_ratio_ro_low > 0.99 and .tps_ratio_ro_low < 0.997' \
+	'.ns_per_request == 1234' '.requests_timed == 5678' '.pairs.control.n == 8' '.slower == []'
+check "and that the wishes are met" said '^rw: the wish of 0.98 is met'
+pairs 0.99 0.98
+check "an interval that holds the wish: success" run_pairs
+check "and it is said to be inconclusive" said '^ro: inconclusive'
+pairs 0.98 1
+check_fails "read-only, all of the interval below 0.99: is an error" run_pairs
+check "which is told" said '^ro: SLOWER than the wish of 0.99'
+check "and written" is '.slower == ["ro"]' '.pairs.ro.high < 0.99' '.tps_ratio_rw > 0.99'
+pairs 1 0.97
+check_fails "read-write, all of the interval below 0.98: is an error" run_pairs
+check "which is written, too" is '.slower == ["rw"]'
+pairs 1 0.988
+check "read-write, above 0.98 but below 0.99: success" run_pairs
+pairs 1 1
+head -n 2 "$dir/samples" >"$dir/one" && mv "$dir/one" "$dir/samples"
+check_fails "one pair has no interval: is an error" run_pairs
 finish
