@@ -27,7 +27,7 @@ record() {
 		{name: $name, total_ms: $ms, downtime_ms: 100, oracle_ms: 9000,
 		 source_bytes: (if $m then 100e6 else 500e6 end), pages_sent: 30000, pages_zero: 10, rounds: 3,
 		 pages_built: 0, pages_returned: 0, pages_revoked: 0, pages_recorded: 0, pages_unconfirmed: 0,
-		 pages_candidate: 0, pages_candidate_zero: 0, migdb_state: null, migdb_reason: null,
+		 pages_candidate: 0, pages_candidate_zero: 0, pages_stale: null, migdb_state: null, migdb_reason: null,
 		 read_bytes: 0, reads: 0, memory_bytes: 0, identical: true, oracle: {differing: 0}, db_ok: true,
 		 client_errors: 0, warm_percent: 65, served_after: 100}
 		| if $m then . + {pages_built: 99000, pages_returned: 400, pages_revoked: 500, pages_recorded: 99900,
@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 59
+plan 65
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -126,6 +126,17 @@ run
 check "a link that is too fast: missed" said '^  MISSED +link set'
 check "storage that is too fast: missed" said '^  MISSED +storage set'
 
+all_right
+record migdb-rw 20000 '.pages_stale = 400 | .read_bytes = 4096 * 99600'
+run
+check "stale pages: their share, and what was read in vain" is '.runs[3].stale == {"pages": 400, "candidates": 100100,
+	"share_percent": 0.4, "blocks_in_vain": 600, "blocks_in_vain_per_page": 1.5}' '.runs[1].stale == null'
+check "and it is told" said '^  stale   migdb-rw: 400 of 100100 pages \(0.40 %\).* 600 blocks were read in vain, 1.50 for each'
+check "but not of a run whose record is not there" bash -c '! grep "stale   [^m]\|stale   migdb-ro" "$0"' "$dir/said"
+record migdb-rw 20000 '.pages_stale = 0 | .read_bytes = 4096 * 98000'
+run
+check "no stale page: nothing is divided by it" said '^  stale   migdb-rw: 0 of 100100 .* 0 blocks were read in vain$'
+
 # Repeats: the median of three is neither the mean nor the last one.
 repeats() {
 	rm -rf "${dir:?}"/*
@@ -142,6 +153,9 @@ check "repeats: success" run
 check "repeats: medians" is '[.runs[].total_ms] == [50500, 12500]' '.speedup_ro == 4.04' '[.runs[].repeats | length] == [3, 3]'
 check "repeats: their spread" is '[.runs[].spread_percent.total_ms] == [4, 1.6]'
 check "repeats: nothing is inconclusive" bash -c '! grep inconclusive "$0"' "$dir/said"
+repeats 50500 '.pages_stale = 30'
+check "repeats: a record that is not there does not count" run
+check "repeats: but the others do" is '.runs[1].stale.pages == 30'
 repeats 53000
 run
 check "a spread above 5 % is inconclusive" said '^  met    \(inconclusive: spread 6 %\)  migdb-ro at least 1.5 times'
