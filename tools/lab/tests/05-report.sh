@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 65
+plan 70
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -177,10 +177,22 @@ pairs() {
 		({side: "off", tps: $off}, {side: $side, tps: ($off * $ratio)}) |
 		{bench: "pair", $kind, pair: $i, side, tps, load: 0.5}' >"$dir/samples"
 	printf 'state idle\nns_per_run 1234\nruns_timed 5678\n' >"$dir/status"
+	bench '[4096, 460], [65536, 6553.6], [16384, 1600]' 1.5 1.5
+}
+
+# bench PAGES-AND-US NS NS: what the guest's bench says of snapshots and of stores, with a
+# pool and without.
+bench() {
+	{
+		echo "# bench: direct read of 4 KiB"
+		jq -nc --argjson on "$2" --argjson off "$3" "($1 | {bench: \"snapshot\", pages: .[0], us: .[1]}),
+			(range(6) | {bench: \"store\", pair: ., side: \"off\", ns: \$off},
+				{bench: \"store\", pair: ., side: \"pool\", ns: (\$on * (if . % 2 == 0 then 1.004 else 0.996 end))})" | sed 's/^/# bench-json: /'
+	} >"$dir/bench"
 }
 
 run_pairs() {
-	"$TOP/tools/lab/lib/pairs.py" "$dir/samples" "$dir/status" "$dir/result" >"$dir/said"
+	"$TOP/tools/lab/lib/pairs.py" "$dir/samples" "$dir/status" "$dir/bench" "$dir/result" >"$dir/said"
 }
 
 pairs 1 1
@@ -188,6 +200,15 @@ check "hints cost nothing: success" run_pairs
 check "and the figures" is '.tps_ratio_ro > 0.999 and .tps_ratio_ro < 1.001' '.tps_ratio_ro_low > 0.99 and .tps_ratio_ro_low < 0.997' \
 	'.ns_per_request == 1234' '.requests_timed == 5678' '.pairs.control.n == 8' '.slower == []'
 check "and that the wishes are met" said '^rw: the wish of 0.98 is met'
+check "a snapshot takes what the largest one does" is '.snapshot_ms_per_million_pages == 100' \
+	'.snapshot_spread_percent > 14.5 and .snapshot_spread_percent < 14.7' '[.snapshots[].pages] == [4096, 16384, 65536]'
+check "and how far from linear is told" said 'linear: 3 sizes from 4096 pages on lie 15 % apart \(97.7 to 112.3\)'
+check "stores to a pool cost nothing" said 'ratio 1.000 .*: no measurable cost'
+bench '[4096, 460], [65536, 6553.6]' 1.6 1.5
+run_pairs
+check "stores that cost more are told" said '1.60 ns, 1.50 ns where it is no pool; ratio 1.067 .*: a cost is to be seen'
+bench '[4096, 460]' 1.5 1.5
+check_fails "one size of snapshots is no line: is an error" run_pairs
 pairs 0.99 0.98
 check "an interval that holds the wish: success" run_pairs
 check "and it is said to be inconclusive" said '^ro: inconclusive'
