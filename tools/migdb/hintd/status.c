@@ -221,11 +221,42 @@ static void json_wants(const struct seen *s)
 	printf("%s],\n", s->nr ? "\n  " : "");
 }
 
-static const char * const numbers[] = {
-	"nr_noted", "nr_dropped", "nr_misaligned", "nr_frames_valid", "nr_stale", "table_bytes",
+enum { NR_NOTED, NR_DROPPED, NR_MISALIGNED, NR_FRAMES_VALID, NR_STALE, TABLE_BYTES, NR_NUMBERS };
+
+static const char * const numbers[NR_NUMBERS] = {
+	[NR_NOTED]		= "nr_noted",
+	[NR_DROPPED]		= "nr_dropped",
+	[NR_MISALIGNED]		= "nr_misaligned",
+	[NR_FRAMES_VALID]	= "nr_frames_valid",
+	[NR_STALE]		= "nr_stale",
+	[TABLE_BYTES]		= "table_bytes",
 };
 
-#define NR_NUMBERS ((int)(sizeof(numbers) / sizeof(numbers[0])))
+/* What the module counts, read once, so that the share is that of what is shown. */
+struct counted {
+	bool there[NR_NUMBERS];
+	unsigned long long value[NR_NUMBERS];
+};
+
+static void count(struct counted *c)
+{
+	char text[64];
+	int i;
+
+	for (i = 0; i < NR_NUMBERS; i++) {
+		c->there[i] = sysfs(numbers[i], text, sizeof(text));
+		c->value[i] = c->there[i] ? strtoull(text, NULL, 10) : 0;
+	}
+}
+
+/* Of all frames noted, those whose block was written from elsewhere, in per cent. */
+static bool stale_percent(const struct counted *c, double *percent)
+{
+	if (!c->there[NR_NOTED] || !c->there[NR_STALE] || !c->value[NR_NOTED])
+		return false;
+	*percent = 100.0 * c->value[NR_STALE] / c->value[NR_NOTED];
+	return true;
+}
 
 static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 		       const struct bpf_prog_info *info, const struct migdb_hints_counts *counts)
@@ -248,13 +279,17 @@ static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 		static const char * const words[] = { "state", "policy" };
 
 		if (sysfs(words[i], text, sizeof(text))) {
+	struct counted c;
+	double percent;
 			printf(", \"%s\": ", words[i]);
 			json_string(text);
 		}
 	}
 	for (i = 0; i < NR_NUMBERS; i++)
-		if (sysfs(numbers[i], text, sizeof(text)))
-			printf(", \"%s\": %llu", numbers[i], strtoull(text, NULL, 10));
+		if (c.there[i])
+			printf(", \"%s\": %llu", numbers[i], c.value[i]);
+	if (stale_percent(&c, &percent))
+		printf(", \"stale_percent\": %.2f", percent);
 	printf(" },\n  \"program\": ");
 	if (prog < 0)
 		printf("null");
@@ -270,6 +305,7 @@ static void text_print(const struct seen *s, bool runs, bool loaded, int prog,
 {
 	char text[256];
 	int i;
+	count(&c);
 
 	if (runs)
 		printf("daemon %s%s%s (pid %d)\n", s->state, *s->why ? ": " : "", s->why, s->pid);
@@ -286,11 +322,15 @@ static void text_print(const struct seen *s, bool runs, bool loaded, int prog,
 		printf("enabled %s\n", text);
 	if (sysfs("state", text, sizeof(text)))
 		printf("state %s\n", text);
+	struct counted c;
+	double percent;
 	if (sysfs("policy", text, sizeof(text)))
 		printf("policy %s\n", text);
 	for (i = 0; i < NR_NUMBERS; i++)
-		if (sysfs(numbers[i], text, sizeof(text)))
-			printf("%s %s\n", numbers[i], text);
+		if (c.there[i])
+			printf("%s %llu\n", numbers[i], c.value[i]);
+	if (stale_percent(&c, &percent))
+		printf("stale_percent %.2f\n", percent);
 	if (prog < 0) {
 		printf("program none\n");
 		return;
@@ -306,6 +346,7 @@ int status_print(const char *dir, bool json)
 	struct bpf_prog_info info = {};
 	static struct seen s;
 	bool runs, loaded = module_there();
+	count(&c);
 	int prog, i;
 
 	runs = daemon_runs(dir) && read_state(dir, &s);

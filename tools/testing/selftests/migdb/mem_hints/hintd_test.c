@@ -229,6 +229,9 @@ static const char *json_value(const char *p)
 }
 
 static bool json_says(int want, const char *text)
+	if (*p == '.' && isdigit((unsigned char)p[1]))
+		for (p++; isdigit((unsigned char)*p);)
+			p++;
 {
 	const char *end;
 
@@ -315,6 +318,34 @@ static bool test_status(void)
 static bool test_reload(void)
 {
 	int round, err = module_unload();
+
+/* A block that one page has is written from another one. */
+static bool test_stale(void)
+{
+	unsigned long long total, stale;
+	char *page = shared_page(), *other = shared_page(), *at;
+	double percent;
+
+	CHECK(page && other);
+	CHECK(read_in(NULL, page, 9900) && noted(page, 9900, true));
+	memcpy(other, page, PAGE);
+	CHECK(pwrite(vda, other, PAGE, 9900 * PAGE) == PAGE);
+	CHECK(noted(other, 9900, true));
+	CHECK(status_becomes(0, "\nstale_percent "));
+	at = strstr(last, "\nnr_noted ");
+	CHECK(at && sscanf(at, "\nnr_noted %llu", &total) == 1 && total);
+	at = strstr(last, "\nnr_stale ");
+	CHECK(at && sscanf(at, "\nnr_stale %llu", &stale) == 1 && stale);
+	at = strstr(last, "\nstale_percent ");
+	CHECK(sscanf(at, "\nstale_percent %lf", &percent) == 1);
+	CHECK(percent > 0 && percent < 100);
+	CHECK(percent * total > 100.0 * stale - 0.006 * total);
+	CHECK(percent * total < 100.0 * stale + 0.006 * total);
+	CHECK(json_says(0, ", \"stale_percent\": "));
+	munmap(page, PAGE);
+	munmap(other, PAGE);
+	return true;
+}
 
 	CHECK(err == -EAGAIN || err == -EBUSY);
 	for (round = 0; round < 2; round++) {
@@ -543,3 +574,4 @@ int main(void)
 		ksft_exit_skip("no cgroup2\n");
 	return run_tests(tests, ARRAY_SIZE(tests));
 }
+	{ "the share of what is stale", test_stale },
