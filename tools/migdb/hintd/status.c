@@ -22,7 +22,7 @@
 #define EXIT_NOT_ATTACHED	4
 #define EXIT_NOT_HINTED		5
 
-#define MAX_WANTS (HINTD_MAX_DISKS + HINTD_MAX_UNITS + HINTD_MAX_CGROUPS)
+#define MAX_WANTS (HINTD_MAX_DISKS + HINTD_MAX_UNITS + HINTD_MAX_CGROUPS + HINTD_MAX_VOLUMES)
 
 static const char *in_dir(const char *dir, const char *name)
 {
@@ -68,6 +68,17 @@ static void write_wants(FILE *f, const struct hintd_want *w, int nr, const char 
 			w->name, (unsigned long long)w->key, w->cgroup, w->why);
 }
 
+static void write_volumes(FILE *f, const struct hintd_volume *v, int nr)
+{
+	for (; nr; nr--, v++) {
+		if (v->hinted)
+			fprintf(f, "volume\t%s\t1\t%u segment%s, %llu sectors\t\n", v->name, v->nr,
+				v->nr > 1 ? "s" : "", v->nr_sectors);
+		else
+			fprintf(f, "volume\t%s\t0\t\t%s\n", v->name, v->why);
+	}
+}
+
 /* Lines of words with tabs between them; replaced as a whole. */
 int status_write(const char *dir, const struct hintd *d)
 {
@@ -83,6 +94,7 @@ int status_write(const char *dir, const struct hintd *d)
 	fprintf(f, "pid\t%d\nstate\t%s\nwhy\t%s\n", getpid(), hintd_state_names[d->state], d->why);
 	write_wants(f, d->disks, d->nr_disks, "disk");
 	write_wants(f, d->groups, d->nr_groups, NULL);
+	write_volumes(f, d->volumes, d->nr_volumes);
 	if (fclose(f))
 		return -1;
 	if (len < sizeof(last) && !strcmp(text, last) && !access(in_dir(dir, "state"), F_OK)) {
@@ -125,6 +137,12 @@ struct seen {
 	int nr;
 	struct want wants[MAX_WANTS];
 };
+
+/* All that there are, asked for or not. */
+static bool is_volume(const struct want *w)
+{
+	return !strcmp(w->kind, "volume");
+}
 
 static bool read_state(const char *dir, struct seen *s)
 {
@@ -209,7 +227,7 @@ static void json_wants(const struct seen *s)
 		json_string(w->name);
 		printf(", \"hinted\": %s", w->hinted ? "true" : "false");
 		if (*w->cgroup) {
-			printf(", \"cgroup\": ");
+			printf(", \"%s\": ", is_volume(w) ? "map" : "cgroup");
 			json_string(w->cgroup);
 		}
 		if (!w->hinted) {
@@ -261,6 +279,8 @@ static bool stale_percent(const struct counted *c, double *percent)
 static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 		       const struct bpf_prog_info *info, const struct migdb_hints_counts *counts)
 {
+	struct counted c;
+	double percent;
 	char text[256];
 	int i;
 
@@ -279,12 +299,11 @@ static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 		static const char * const words[] = { "state", "policy" };
 
 		if (sysfs(words[i], text, sizeof(text))) {
-	struct counted c;
-	double percent;
 			printf(", \"%s\": ", words[i]);
 			json_string(text);
 		}
 	}
+	count(&c);
 	for (i = 0; i < NR_NUMBERS; i++)
 		if (c.there[i])
 			printf(", \"%s\": %llu", numbers[i], c.value[i]);
@@ -303,9 +322,10 @@ static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 static void text_print(const struct seen *s, bool runs, bool loaded, int prog,
 		       const struct bpf_prog_info *info, const struct migdb_hints_counts *counts)
 {
+	struct counted c;
+	double percent;
 	char text[256];
 	int i;
-	count(&c);
 
 	if (runs)
 		printf("daemon %s%s%s (pid %d)\n", s->state, *s->why ? ": " : "", s->why, s->pid);
@@ -322,10 +342,9 @@ static void text_print(const struct seen *s, bool runs, bool loaded, int prog,
 		printf("enabled %s\n", text);
 	if (sysfs("state", text, sizeof(text)))
 		printf("state %s\n", text);
-	struct counted c;
-	double percent;
 	if (sysfs("policy", text, sizeof(text)))
 		printf("policy %s\n", text);
+	count(&c);
 	for (i = 0; i < NR_NUMBERS; i++)
 		if (c.there[i])
 			printf("%s %llu\n", numbers[i], c.value[i]);
@@ -346,7 +365,6 @@ int status_print(const char *dir, bool json)
 	struct bpf_prog_info info = {};
 	static struct seen s;
 	bool runs, loaded = module_there();
-	count(&c);
 	int prog, i;
 
 	runs = daemon_runs(dir) && read_state(dir, &s);
@@ -364,7 +382,7 @@ int status_print(const char *dir, bool json)
 	if (strcmp(s.state, "attached"))
 		return EXIT_NOT_ATTACHED;
 	for (i = 0; i < s.nr; i++)
-		if (!s.wants[i].hinted)
+		if (!s.wants[i].hinted && !is_volume(&s.wants[i]))
 			return EXIT_NOT_HINTED;
 	return EXIT_SUCCESS;
 }
