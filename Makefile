@@ -17,6 +17,8 @@ help:
 	@echo '                       lists its parts, tools/lab/check PART... runs some'
 	@echo '  make check-debug     those of both modules in a kernel with KASAN, UBSAN, lockdep and'
 	@echo '                       kmemleak; tools/lab/check --debug PART... runs some'
+	@echo '  make check-kernels   those of the guest part on kernels that have both in the tree: built in,'
+	@echo '                       as modules, with lockdown=integrity, and without them'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
 	@echo '  make bench-guest     what hints cost a database in the guest'
 	@echo
@@ -81,6 +83,9 @@ check:
 check-debug:
 	@tools/lab/check --debug
 
+check-kernels:
+	@tools/lab/check --kernels
+
 demo:
 	@tools/lab/demo $(if $(REPEATS),--repeats $(REPEATS))
 
@@ -94,4 +99,4 @@ clean:
 	@tools/build/clean
 
 .PHONY: bench-guest help htmldocs modules sparse checkpatch tools install kunit usertest kernel overlay \
-	overlay-remove check check-debug demo bench clean
+	overlay-remove check check-debug check-kernels demo bench clean

@@ -20,7 +20,7 @@ MAX_SPREAD = 5.0
 # What is a figure of a run, so that repeats have a median of it.
 FIGURES = ["total_ms", "downtime_ms", "oracle_ms", "source_bytes", "pages_sent", "pages_zero", "rounds",
            "pages_built", "pages_returned", "pages_revoked", "pages_recorded", "pages_unconfirmed",
-           "pages_candidate", "pages_candidate_zero", "read_bytes", "reads", "memory_bytes", "warm_percent"]
+           "pages_candidate", "pages_candidate_zero", "pages_stale", "read_bytes", "reads", "memory_bytes", "warm_percent"]
 
 
 def load(path):
@@ -67,7 +67,8 @@ def merge(records):
     out = dict(records[0])
     for k in FIGURES:
         if k in out:
-            out[k] = statistics.median(r[k] for r in records)
+            known = [r[k] for r in records if r[k] is not None]
+            out[k] = statistics.median(known) if known else None
     out["identical"] = all(r["identical"] for r in records)
     out["db_ok"] = all(r["db_ok"] for r in records)
     out["guest_faults"] = sum((r["guest_faults"] for r in records), [])
@@ -77,6 +78,17 @@ def merge(records):
     if len(records) > 1:
         out["repeats"] = records
     return out
+
+
+def stale(run):
+    """What was read in vain: pages whose block held something else, and blocks that became no page."""
+    if run.get("pages_stale") is None or not run["pages_candidate"]:
+        return None
+    vain = max(0, run["read_bytes"] / 4096 - run["pages_built"])
+    return {"pages": run["pages_stale"], "candidates": run["pages_candidate"],
+            "share_percent": round(100 * run["pages_stale"] / run["pages_candidate"], 2),
+            "blocks_in_vain": round(vain),
+            "blocks_in_vain_per_page": round(vain / run["pages_stale"], 2) if run["pages_stale"] else None}
 
 
 def wrong_run(r, name):
@@ -165,6 +177,7 @@ def evaluate(env, records):
     by = {n: merge(records[n]) for n in ORDER if records.get(n)}
     for name, r in by.items():
         r["f"] = fraction(r, by.get(base_name(name)))
+        r["stale"] = stale(r)
     dro, mro, drw, mrw = (by.get(n) for n in ORDER)
     link = link_rate(dro)
     res = {
@@ -217,6 +230,14 @@ def print_table(res):
         print(f"Medians of {res['repeats']} alternating repeats; spread of the total times: (largest - smallest) / median")
 
 
+def print_stale(name, s):
+    if not s:
+        return
+    each = "" if s["blocks_in_vain_per_page"] is None else f", {s['blocks_in_vain_per_page']:.2f} for each stale page"
+    print(f"  stale   {name}: {s['pages']:.0f} of {s['candidates']:.0f} pages ({s['share_percent']:.2f} %) did not hold"
+          f" what their block does; {s['blocks_in_vain']} blocks were read in vain{each}")
+
+
 def print_report(res, env):
     print_table(res)
     if res["N_bytes_per_s"]:
@@ -230,6 +251,8 @@ def print_report(res, env):
           f" load {load}")
     for t in res["targets"]:
         print(f"  {verdict_of(t)}  {t['text']}")
+    for r in res["runs"]:
+        print_stale(r["name"], r["stale"])
     for n in res["notes"]:
         print("  note    " + n)
     print()

@@ -217,6 +217,16 @@ run_guest_faults() {
 		grep -aE -m8 "$KERNEL_FAULT|cannot be read" | jq -Rn '[inputs]'
 }
 
+# run_record NAME HOST RECORDED: the kernel's record of the source of the move that has just
+# ended, which has recorded so many pages; null if its log does not have it.
+run_record() {
+	local found
+	found=$(vm_lab exec "$2" dmesg | sed -n 's/.*migdb-json: //p' |
+		jq -c --arg label "$(vm_uuid "$1")" --argjson recorded "$3" \
+			'select(.label == $label and .role == "source" and .recorded == $recorded)' | tail -n 1) || true
+	printf '%s\n' "${found:-null}"
+}
+
 run_migrate() {
 	local name=$1 run=$2 from=$3 to=$4 dir=$5 load=${2##*-} masks=() caps=() lines t0 oracle_ms
 	local identical=false db_ok=false guest_faults errors warm served rc=0
@@ -287,8 +297,9 @@ run_migrate() {
 	vm_quit "$name" "$from"
 	! run_db_ok "$name" "$load" "$dir" "$run" "$to" || db_ok=true
 	guest_faults=$(run_guest_faults "$name") || true
+	run_record "$name" "$from" "$(jq '.source["x-migdb"]["recorded-pages"] // -1' "$dir/$run.migration")" >"$dir/$run.record"
 	jq -n --slurpfile m "$dir/$run.migration" --slurpfile o "$dir/$run.oracle.json" \
-		--arg name "$run" --argjson oracle_ms "$oracle_ms" --argjson identical $identical \
+		--slurpfile k "$dir/$run.record" --arg name "$run" --argjson oracle_ms "$oracle_ms" --argjson identical $identical \
 		--argjson db_ok $db_ok --argjson guest_faults "$guest_faults" --arg compared "$(cat "$dir/$run.compared")" \
 		--argjson newer "$(cat "$dir/$run.stored.newer" 2>/dev/null || echo null)" --argjson errors "$errors" --argjson warm "$warm" --argjson served "$served" '
 		$m[0] as $m | $m.source["x-migdb"] as $x | $m.destination["x-migdb"] as $d |
@@ -300,6 +311,7 @@ run_migrate() {
 		  pages_revoked: ($x["revoked-pages"] // 0), pages_recorded: ($x["recorded-pages"] // 0),
 		  pages_unconfirmed: ($x["unconfirmed-pages"] // 0),
 		  pages_candidate: ($x["candidate-pages"] // 0), pages_candidate_zero: ($x["zero-pages"] // 0),
+		  pages_stale: $k[0].by_reason.mismatch,
 		  migdb_state: $x.state, migdb_reason: $x.reason,
 		  read_bytes: ($d["read-bytes"] // 0), reads: ($d.reads // 0), memory_bytes: ($x["memory-bytes"] // 0),
 		  migdb_source: $x, migdb_destination: $d,

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the demo makes of its runs, on records that are known: figures, what they are
-# measured against, and every verdict.  No lab is needed.
+# What the demo and bench-guest make of their runs, on records that are known: figures,
+# what they are measured against, and every verdict.  No lab is needed.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -27,7 +27,7 @@ record() {
 		{name: $name, total_ms: $ms, downtime_ms: 100, oracle_ms: 9000,
 		 source_bytes: (if $m then 100e6 else 500e6 end), pages_sent: 30000, pages_zero: 10, rounds: 3,
 		 pages_built: 0, pages_returned: 0, pages_revoked: 0, pages_recorded: 0, pages_unconfirmed: 0,
-		 pages_candidate: 0, pages_candidate_zero: 0, migdb_state: null, migdb_reason: null,
+		 pages_candidate: 0, pages_candidate_zero: 0, pages_stale: null, migdb_state: null, migdb_reason: null,
 		 read_bytes: 0, reads: 0, memory_bytes: 0, identical: true, oracle: {differing: 0}, db_ok: true, guest_faults: [],
 		 client_errors: 0, warm_percent: 65, served_after: 100}
 		| if $m then . + {pages_built: 99000, pages_returned: 400, pages_revoked: 500, pages_recorded: 99900,
@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 49
+plan 72
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -127,6 +127,17 @@ run
 check "a link that is too fast: missed" said '^  MISSED +link set'
 check "storage that is too fast: missed" said '^  MISSED +storage set'
 
+all_right
+record migdb-rw 20000 '.pages_stale = 400 | .read_bytes = 4096 * 99600'
+run
+check "stale pages: their share, and what was read in vain" is '.runs[3].stale == {"pages": 400, "candidates": 100100,
+	"share_percent": 0.4, "blocks_in_vain": 600, "blocks_in_vain_per_page": 1.5}' '.runs[1].stale == null'
+check "and it is told" said '^  stale   migdb-rw: 400 of 100100 pages \(0.40 %\).* 600 blocks were read in vain, 1.50 for each'
+check "but not of a run whose record is not there" bash -c '! grep "stale   [^m]\|stale   migdb-ro" "$0"' "$dir/said"
+record migdb-rw 20000 '.pages_stale = 0 | .read_bytes = 4096 * 98000'
+run
+check "no stale page: nothing is divided by it" said '^  stale   migdb-rw: 0 of 100100 .* 0 blocks were read in vain$'
+
 # Repeats: the median of three is neither the mean nor the last one.
 repeats() {
 	rm -rf "${dir:?}"/*
@@ -143,6 +154,9 @@ check "repeats: success" run
 check "repeats: medians" is '[.runs[].total_ms] == [50500, 12500]' '.speedup_ro == 4.04' '[.runs[].repeats | length] == [3, 3]'
 check "repeats: their spread" is '[.runs[].spread_percent.total_ms] == [4, 1.6]'
 check "repeats: nothing is inconclusive" bash -c '! grep inconclusive "$0"' "$dir/said"
+repeats 50500 '.pages_stale = 30'
+check "repeats: a record that is not there does not count" run
+check "repeats: but the others do" is '.runs[1].stale.pages == 30'
 repeats 53000
 run
 check "a spread above 5 % is inconclusive" said '^  met    \(inconclusive: spread 6 %\)  migdb-ro at least 1.5 times'
@@ -153,4 +167,62 @@ check "and which one is told" said '^  migdb-ro, repeat 2: the database is not r
 repeats 50500
 rm "$dir/2/default-ro.json"
 check_fails "a repeat is missing: is an error" run
+
+# pairs RO RW: eight pairs whose ratios on/off spread by half a per cent around these,
+# every second one with "on" first; beside them a control whose halves are alike.
+pairs() {
+	rm -rf "${dir:?}"/*
+	jq -nc --argjson ro "$1" --argjson rw "$2" '
+		range(8) as $i | (100 + $i) as $off | ((if $i % 2 == 0 then 1.005 else 0.995 end)) as $wobble |
+		(["ro", "on", $ro * $wobble], ["control", "off2", $wobble], ["rw", "on", $rw * $wobble]) as [$kind, $side, $ratio] |
+		({side: "off", tps: $off}, {side: $side, tps: ($off * $ratio)}) |
+		{bench: "pair", $kind, pair: $i, side, tps, load: 0.5}' >"$dir/samples"
+	printf 'state idle\nns_per_run 1234\nruns_timed 5678\n' >"$dir/status"
+	bench '[4096, 460], [65536, 6553.6], [16384, 1600]' 1.5 1.5
+}
+
+# bench PAGES-AND-US NS NS: what the guest's bench says of snapshots and of stores, with a
+# pool and without.
+bench() {
+	{
+		echo "# bench: direct read of 4 KiB"
+		jq -nc --argjson on "$2" --argjson off "$3" "($1 | {bench: \"snapshot\", pages: .[0], us: .[1]}),
+			(range(6) | {bench: \"store\", pair: ., side: \"off\", ns: \$off},
+				{bench: \"store\", pair: ., side: \"pool\", ns: (\$on * (if . % 2 == 0 then 1.004 else 0.996 end))})" | sed 's/^/# bench-json: /'
+	} >"$dir/bench"
+}
+
+run_pairs() {
+	"$TOP/tools/lab/lib/pairs.py" "$dir/samples" "$dir/status" "$dir/bench" "$dir/result" >"$dir/said"
+}
+
+pairs 1 1
+check "hints cost nothing: success" run_pairs
+check "and the figures" is '.tps_ratio_ro > 0.999 and .tps_ratio_ro < 1.001' '.tps_ratio_ro_low > 0.99 and .tps_ratio_ro_low < 0.997' \
+	'.ns_per_request == 1234' '.requests_timed == 5678' '.pairs.control.n == 8' '.slower == []'
+check "and that the wishes are met" said '^rw: the wish of 0.98 is met'
+check "a snapshot takes what the largest one does" is '.snapshot_ms_per_million_pages == 100' \
+	'.snapshot_spread_percent > 14.5 and .snapshot_spread_percent < 14.7' '[.snapshots[].pages] == [4096, 16384, 65536]'
+check "and how far from linear is told" said 'linear: 3 sizes from 4096 pages on lie 15 % apart \(97.7 to 112.3\)'
+check "stores to a pool cost nothing" said 'ratio 1.000 .*: no measurable cost'
+bench '[4096, 460], [65536, 6553.6]' 1.6 1.5
+run_pairs
+check "stores that cost more are told" said '1.60 ns, 1.50 ns where it is no pool; ratio 1.067 .*: a cost is to be seen'
+bench '[4096, 460]' 1.5 1.5
+check_fails "one size of snapshots is no line: is an error" run_pairs
+pairs 0.99 0.98
+check "an interval that holds the wish: success" run_pairs
+check "and it is said to be inconclusive" said '^ro: inconclusive'
+pairs 0.98 1
+check_fails "read-only, all of the interval below 0.99: is an error" run_pairs
+check "which is told" said '^ro: SLOWER than the wish of 0.99'
+check "and written" is '.slower == ["ro"]' '.pairs.ro.high < 0.99' '.tps_ratio_rw > 0.99'
+pairs 1 0.97
+check_fails "read-write, all of the interval below 0.98: is an error" run_pairs
+check "which is written, too" is '.slower == ["rw"]'
+pairs 1 0.988
+check "read-write, above 0.98 but below 0.99: success" run_pairs
+pairs 1 1
+head -n 2 "$dir/samples" >"$dir/one" && mv "$dir/one" "$dir/samples"
+check_fails "one pair has no interval: is an error" run_pairs
 finish

@@ -13,6 +13,7 @@
 struct reader {
 	struct hintd_config *config;
 	bool seen_interval;
+	bool seen_volumes;
 	char *why;
 	size_t why_size;
 };
@@ -119,6 +120,17 @@ static bool set_interval(struct reader *r, const char *word)
 	return true;
 }
 
+static bool set_volumes(struct reader *r, const char *word)
+{
+	if (strcmp(word, "all") && strcmp(word, "none"))
+		return wrong(r, "volumes: all or none");
+	if (r->seen_volumes)
+		return wrong(r, "volumes is set twice");
+	r->seen_volumes = true;
+	r->config->volumes = !strcmp(word, "all");
+	return true;
+}
+
 static bool read_line(struct reader *r, char *line)
 {
 	static const struct {
@@ -129,6 +141,7 @@ static bool read_line(struct reader *r, char *line)
 		{ "units", add_unit },
 		{ "cgroups", add_cgroup },
 		{ "interval", set_interval },
+		{ "volumes", set_volumes },
 	};
 	char *key, *value, *word, *save = NULL;
 	size_t i, len, nr = 0;
@@ -148,7 +161,7 @@ static bool read_line(struct reader *r, char *line)
 		if (!strcmp(key, keys[i].name))
 			break;
 	if (i == sizeof(keys) / sizeof(keys[0]))
-		return wrong(r, "unknown key \"%.80s\": disks, units, cgroups, interval", key);
+		return wrong(r, "unknown key \"%.80s\": disks, units, cgroups, volumes, interval", key);
 
 	for (word = strtok_r(value, BLANKS, &save); word; word = strtok_r(NULL, BLANKS, &save)) {
 		if (*word == '#')
@@ -164,6 +177,7 @@ void hintd_config_init(struct hintd_config *config)
 {
 	memset(config, 0, sizeof(*config));
 	config->interval = 2;
+	config->volumes = true;
 }
 
 int hintd_config_parse(struct hintd_config *config, const char *text, size_t len,

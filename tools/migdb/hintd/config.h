@@ -18,13 +18,15 @@
  * @disks: whole disks, as names in /dev or as paths; none: all.
  * @units: systemd units; with @cgroups: none: all I/O.
  * @cgroups: paths in the cgroup2 tree, with "/" in front.
- * @interval: seconds between two looks at disks, units and the module.
+ * @interval: seconds between two looks at disks, units, volumes and the module.
+ * @volumes: tell mem_hints what logical volumes consist of.
  */
 struct hintd_config {
 	int nr_disks;
 	int nr_units;
 	int nr_cgroups;
 	int interval;
+	bool volumes;
 	char disks[HINTD_MAX_DISKS][HINTD_PATH_LEN];
 	char units[HINTD_MAX_UNITS][HINTD_NAME_LEN];
 	char cgroups[HINTD_MAX_CGROUPS][HINTD_PATH_LEN];

@@ -174,6 +174,9 @@ static void reload(struct hintd *d)
 	wants_init(d);
 	describe(&d->config);
 	hintd_attach(d);
+	if (!d->config.volumes)
+		volumes_drop(d);
+	volumes_refresh(d);
 }
 
 /* What is to be done once per interval. */
@@ -191,6 +194,9 @@ static void look(struct hintd *d)
 		hintd_attach(d);
 		break;
 	}
+	/* Asking mem_hints would hold it. */
+	if (d->state != HINTD_RELEASED)
+		volumes_refresh(d);
 }
 
 static int serve(struct hintd *d, const char *run_dir)
@@ -220,6 +226,7 @@ static int serve(struct hintd *d, const char *run_dir)
 	wants_init(d);
 	d->state = HINTD_WAITING;
 	hintd_attach(d);
+	volumes_refresh(d);
 	for (;;) {
 		/* While released, what we wait for may be short. */
 		struct timespec wait = {

@@ -16,6 +16,7 @@
 #define HINTD_RUN	"/run/migdb-hintd"
 #define HINTD_CGROUPS	"/sys/fs/cgroup"
 #define HINTD_WHY_LEN	160
+#define HINTD_MAX_VOLUMES 256	/* as many as mem_hints takes */
 
 /* Log levels as syslog has them, so that the journal sorts them. */
 enum { LOG_ERR_ = 3, LOG_WARNING_ = 4, LOG_NOTICE_ = 5, LOG_INFO_ = 6 };
@@ -49,6 +50,32 @@ struct hintd_want {
 	char why[HINTD_WHY_LEN];
 };
 
+/**
+ * struct hintd_volume - a logical volume
+ * @dev: its device number.
+ * @diskseq: whose that was when it was told.
+ * @name: of device-mapper.
+ * @seen: it was there at the last look.
+ * @told: mem_hints was told what follows.
+ * @hinted: and has taken it.
+ * @wait: looks until it is tried again.
+ * @nr: segments; 0: it cannot be described.
+ * @nr_sectors: its size.
+ * @segs: @nr of them.
+ * @why: why it is not hinted.
+ */
+struct hintd_volume {
+	uint64_t dev;
+	uint64_t diskseq;
+	char name[128];
+	bool seen, told, hinted;
+	unsigned int wait;
+	unsigned int nr;
+	unsigned long long nr_sectors;
+	struct mem_hint_segment *segs;
+	char why[HINTD_WHY_LEN];
+};
+
 struct hintd {
 	struct hintd_config config;
 	enum hintd_state state;
@@ -58,6 +85,10 @@ struct hintd {
 	int nr_groups;
 	struct hintd_want disks[HINTD_MAX_DISKS];
 	struct hintd_want groups[HINTD_MAX_UNITS + HINTD_MAX_CGROUPS];
+	int nr_volumes;
+	bool more_volumes;
+	uint64_t volumes_module;
+	struct hintd_volume volumes[HINTD_MAX_VOLUMES];
 };
 
 /* attach.c */
@@ -70,6 +101,10 @@ unsigned long module_users(void);
 
 /* units.c: @want->key and, if it is 0, @want->why */
 void group_look(struct hintd_want *want);
+
+/* volumes.c */
+void volumes_refresh(struct hintd *d);
+void volumes_drop(struct hintd *d);
 
 /* status.c */
 int status_lock(const char *dir);	/* an fd; -EBUSY: another one runs */

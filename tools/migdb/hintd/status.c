@@ -22,7 +22,7 @@
 #define EXIT_NOT_ATTACHED	4
 #define EXIT_NOT_HINTED		5
 
-#define MAX_WANTS (HINTD_MAX_DISKS + HINTD_MAX_UNITS + HINTD_MAX_CGROUPS)
+#define MAX_WANTS (HINTD_MAX_DISKS + HINTD_MAX_UNITS + HINTD_MAX_CGROUPS + HINTD_MAX_VOLUMES)
 
 static const char *in_dir(const char *dir, const char *name)
 {
@@ -68,6 +68,17 @@ static void write_wants(FILE *f, const struct hintd_want *w, int nr, const char 
 			w->name, (unsigned long long)w->key, w->cgroup, w->why);
 }
 
+static void write_volumes(FILE *f, const struct hintd_volume *v, int nr)
+{
+	for (; nr; nr--, v++) {
+		if (v->hinted)
+			fprintf(f, "volume\t%s\t1\t%u segment%s, %llu sectors\t\n", v->name, v->nr,
+				v->nr > 1 ? "s" : "", v->nr_sectors);
+		else
+			fprintf(f, "volume\t%s\t0\t\t%s\n", v->name, v->why);
+	}
+}
+
 /* Lines of words with tabs between them; replaced as a whole. */
 int status_write(const char *dir, const struct hintd *d)
 {
@@ -83,6 +94,7 @@ int status_write(const char *dir, const struct hintd *d)
 	fprintf(f, "pid\t%d\nstate\t%s\nwhy\t%s\n", getpid(), hintd_state_names[d->state], d->why);
 	write_wants(f, d->disks, d->nr_disks, "disk");
 	write_wants(f, d->groups, d->nr_groups, NULL);
+	write_volumes(f, d->volumes, d->nr_volumes);
 	if (fclose(f))
 		return -1;
 	if (len < sizeof(last) && !strcmp(text, last) && !access(in_dir(dir, "state"), F_OK)) {
@@ -125,6 +137,12 @@ struct seen {
 	int nr;
 	struct want wants[MAX_WANTS];
 };
+
+/* All that there are, asked for or not. */
+static bool is_volume(const struct want *w)
+{
+	return !strcmp(w->kind, "volume");
+}
 
 static bool read_state(const char *dir, struct seen *s)
 {
@@ -209,7 +227,7 @@ static void json_wants(const struct seen *s)
 		json_string(w->name);
 		printf(", \"hinted\": %s", w->hinted ? "true" : "false");
 		if (*w->cgroup) {
-			printf(", \"cgroup\": ");
+			printf(", \"%s\": ", is_volume(w) ? "map" : "cgroup");
 			json_string(w->cgroup);
 		}
 		if (!w->hinted) {
@@ -221,15 +239,48 @@ static void json_wants(const struct seen *s)
 	printf("%s],\n", s->nr ? "\n  " : "");
 }
 
-static const char * const numbers[] = {
-	"nr_noted", "nr_dropped", "nr_misaligned", "nr_frames_valid", "nr_stale", "table_bytes",
+enum { NR_NOTED, NR_DROPPED, NR_MISALIGNED, NR_FRAMES_VALID, NR_STALE, TABLE_BYTES, NR_NUMBERS };
+
+static const char * const numbers[NR_NUMBERS] = {
+	[NR_NOTED]		= "nr_noted",
+	[NR_DROPPED]		= "nr_dropped",
+	[NR_MISALIGNED]		= "nr_misaligned",
+	[NR_FRAMES_VALID]	= "nr_frames_valid",
+	[NR_STALE]		= "nr_stale",
+	[TABLE_BYTES]		= "table_bytes",
 };
 
-#define NR_NUMBERS ((int)(sizeof(numbers) / sizeof(numbers[0])))
+/* What the module counts, read once, so that the share is that of what is shown. */
+struct counted {
+	bool there[NR_NUMBERS];
+	unsigned long long value[NR_NUMBERS];
+};
+
+static void count(struct counted *c)
+{
+	char text[64];
+	int i;
+
+	for (i = 0; i < NR_NUMBERS; i++) {
+		c->there[i] = sysfs(numbers[i], text, sizeof(text));
+		c->value[i] = c->there[i] ? strtoull(text, NULL, 10) : 0;
+	}
+}
+
+/* Of all frames noted, those whose block was written from elsewhere, in per cent. */
+static bool stale_percent(const struct counted *c, double *percent)
+{
+	if (!c->there[NR_NOTED] || !c->there[NR_STALE] || !c->value[NR_NOTED])
+		return false;
+	*percent = 100.0 * c->value[NR_STALE] / c->value[NR_NOTED];
+	return true;
+}
 
 static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 		       const struct bpf_prog_info *info, const struct migdb_hints_counts *counts)
 {
+	struct counted c;
+	double percent;
 	char text[256];
 	int i;
 
@@ -252,9 +303,12 @@ static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 			json_string(text);
 		}
 	}
+	count(&c);
 	for (i = 0; i < NR_NUMBERS; i++)
-		if (sysfs(numbers[i], text, sizeof(text)))
-			printf(", \"%s\": %llu", numbers[i], strtoull(text, NULL, 10));
+		if (c.there[i])
+			printf(", \"%s\": %llu", numbers[i], c.value[i]);
+	if (stale_percent(&c, &percent))
+		printf(", \"stale_percent\": %.2f", percent);
 	printf(" },\n  \"program\": ");
 	if (prog < 0)
 		printf("null");
@@ -268,6 +322,8 @@ static void json_print(const struct seen *s, bool runs, bool loaded, int prog,
 static void text_print(const struct seen *s, bool runs, bool loaded, int prog,
 		       const struct bpf_prog_info *info, const struct migdb_hints_counts *counts)
 {
+	struct counted c;
+	double percent;
 	char text[256];
 	int i;
 
@@ -288,9 +344,12 @@ static void text_print(const struct seen *s, bool runs, bool loaded, int prog,
 		printf("state %s\n", text);
 	if (sysfs("policy", text, sizeof(text)))
 		printf("policy %s\n", text);
+	count(&c);
 	for (i = 0; i < NR_NUMBERS; i++)
-		if (sysfs(numbers[i], text, sizeof(text)))
-			printf("%s %s\n", numbers[i], text);
+		if (c.there[i])
+			printf("%s %llu\n", numbers[i], c.value[i]);
+	if (stale_percent(&c, &percent))
+		printf("stale_percent %.2f\n", percent);
 	if (prog < 0) {
 		printf("program none\n");
 		return;
@@ -323,7 +382,7 @@ int status_print(const char *dir, bool json)
 	if (strcmp(s.state, "attached"))
 		return EXIT_NOT_ATTACHED;
 	for (i = 0; i < s.nr; i++)
-		if (!s.wants[i].hinted)
+		if (!s.wants[i].hinted && !is_volume(&s.wants[i]))
 			return EXIT_NOT_HINTED;
 	return EXIT_SUCCESS;
 }

@@ -40,6 +40,7 @@ static void nothing_is_all(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, p->line, 0);
 		KUNIT_EXPECT_EQ(test, p->c.nr_disks + p->c.nr_units + p->c.nr_cgroups, 0);
 		KUNIT_EXPECT_EQ(test, p->c.interval, 2);
+		KUNIT_EXPECT_TRUE(test, p->c.volumes);
 	}
 }
 
@@ -52,6 +53,7 @@ static void everything(struct kunit *test)
 		"units = mariadb.service postgresql@15-main\n"
 		"units = db.slice a\\x2db.scope foo.bar\n"
 		"cgroups = /db/one/ two /\n"
+		"volumes = none\n"
 		"interval = 10");
 
 	KUNIT_ASSERT_EQ(test, p->line, 0);
@@ -71,6 +73,8 @@ static void everything(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, p->c.cgroups[1], "/two");
 	KUNIT_EXPECT_STREQ(test, p->c.cgroups[2], "/");
 	KUNIT_EXPECT_EQ(test, p->c.interval, 10);
+	KUNIT_EXPECT_FALSE(test, p->c.volumes);
+	KUNIT_EXPECT_TRUE(test, parse(test, "volumes = all")->c.volumes);
 }
 
 static void refused(struct kunit *test)
@@ -108,6 +112,10 @@ static void refused(struct kunit *test)
 		{ "interval = 99999999999999999999", 1, "1 to 3600" },
 		{ "interval = 1 2", 1, "twice" },
 		{ "interval = 1\ninterval = 1", 2, "twice" },
+		{ "volumes = vg/db", 1, "all or none" },
+		{ "volumes = all none", 1, "twice" },
+		{ "volumes = all\nvolumes = all", 2, "twice" },
+		{ "volumes =", 1, "has no value" },
 	};
 	size_t i;
 

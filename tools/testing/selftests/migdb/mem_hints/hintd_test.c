@@ -12,11 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/dm-ioctl.h>
 
 #include "kselftest.h"
 #include "guest.h"
@@ -225,6 +229,9 @@ static const char *json_value(const char *p)
 		return NULL;
 	while (isdigit((unsigned char)*p))
 		p++;
+	if (*p == '.' && isdigit((unsigned char)p[1]))
+		for (p++; isdigit((unsigned char)*p);)
+			p++;
 	return p;
 }
 
@@ -309,6 +316,34 @@ static bool test_status(void)
 	CHECK(json_says(0, "\"state\": \"attached\""));
 	CHECK(strstr(last, "\"loaded\": true, \"enabled\": true, \"state\": \"idle\""));
 	CHECK(strstr(last, "\"wanted\": [],") && strstr(last, "\"filtered\": 0 }"));
+	return true;
+}
+
+/* A block that one page has is written from another one. */
+static bool test_stale(void)
+{
+	unsigned long long total, stale;
+	char *page = shared_page(), *other = shared_page(), *at;
+	double percent;
+
+	CHECK(page && other);
+	CHECK(read_in(NULL, page, 9900) && noted(page, 9900, true));
+	memcpy(other, page, PAGE);
+	CHECK(pwrite(vda, other, PAGE, 9900 * PAGE) == PAGE);
+	CHECK(noted(other, 9900, true));
+	CHECK(status_becomes(0, "\nstale_percent "));
+	at = strstr(last, "\nnr_noted ");
+	CHECK(at && sscanf(at, "\nnr_noted %llu", &total) == 1 && total);
+	at = strstr(last, "\nnr_stale ");
+	CHECK(at && sscanf(at, "\nnr_stale %llu", &stale) == 1 && stale);
+	at = strstr(last, "\nstale_percent ");
+	CHECK(sscanf(at, "\nstale_percent %lf", &percent) == 1);
+	CHECK(percent > 0 && percent < 100);
+	CHECK(percent * total > 100.0 * stale - 0.006 * total);
+	CHECK(percent * total < 100.0 * stale + 0.006 * total);
+	CHECK(json_says(0, ", \"stale_percent\": "));
+	munmap(page, PAGE);
+	munmap(other, PAGE);
 	return true;
 }
 
@@ -487,6 +522,256 @@ static bool test_unit_refused(void)
 	return true;
 }
 
+/* ---- logical volumes -------------------------------------------------------- */
+
+#define VOLUME		"/dev/volume"
+#define VOLUME_DIR	"/volume"
+#define DATA_PAGES	256UL	/* of the file "data" of each file system that run.sh makes */
+
+static int ctl;
+
+/* Loads a table, by which a volume is made if there is none, and resumes it. */
+static int set_table(const char *target, const char *params, uint64_t sectors, uint64_t *nr)
+{
+	return (nr ? dm_named(ctl, DM_DEV_CREATE, "vol", NULL, NULL, 0, nr) : 0) ?:
+	       dm_named(ctl, DM_TABLE_LOAD, "vol", target, params, sectors, NULL) ?:
+	       dm_named(ctl, DM_DEV_SUSPEND, "vol", NULL, NULL, 0, NULL);
+}
+
+static bool mount_volume(uint64_t nr)
+{
+	mkdir(VOLUME_DIR, 0700);
+	unlink(VOLUME);
+	CHECK(!mknod(VOLUME, S_IFBLK | 0600, nr));
+	CHECK(!mount(VOLUME, VOLUME_DIR, "ext4", MS_RDONLY, NULL));
+	return true;
+}
+
+static bool remove_volume(void)
+{
+	int err = -EBUSY, tries;
+
+	umount(VOLUME_DIR);
+	for (tries = 0; tries < 100 && err == -EBUSY; tries++) {
+		err = dm_named(ctl, DM_DEV_REMOVE, "vol", NULL, NULL, 0, NULL);
+		usleep(20000);
+	}
+	CHECK(!err);
+	return true;
+}
+
+static int hint_file(int dev)
+{
+	struct mem_hint_file f = { .fd = open(VOLUME_DIR "/data", O_RDONLY | O_CLOEXEC) };
+	struct mem_hint_unfile u = {};
+	int err = ioctl(dev, MEM_HINT_IOC_FILE, &f) ? -errno : 0;
+
+	u.file = f.out_file;
+	if (!err)
+		ioctl(dev, MEM_HINT_IOC_UNFILE, &u);
+	close(f.fd);
+	return err;
+}
+
+/* Can a file on the volume be named?  Not by whom has the device open: hintd opens its own. */
+static bool file_is(int want)
+{
+	int dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC), err = hint_file(dev);
+
+	close(dev);
+	if (err != want)
+		ksft_print_msg("FILE returns %d, not %d\n", err, want);
+	return err == want;
+}
+
+/*
+ * In a process of its own, so that nothing of it stays: memory that holds the file's
+ * pages is named, each page, by a block that holds the same; by as many disks as asked
+ * for.
+ */
+static bool named_rightly(unsigned int nr_disks)
+{
+	static const char * const names[] = { "vdd", "sda" };
+	struct mem_hint_bind b = { .len = DATA_PAGES * PAGE };
+	unsigned int seen[2] = {}, i, d;
+	int dev, fd, c, below[2];
+	char *p, *block = locked_pages(1);
+
+	dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
+	fd = open(VOLUME_DIR "/data", O_RDONLY | O_CLOEXEC);
+	p = locked_pages(DATA_PAGES);
+	CHECK(dev >= 0 && fd >= 0 && p && block);
+	CHECK(pread(fd, p, DATA_PAGES * PAGE, 0) == (ssize_t)(DATA_PAGES * PAGE));
+	b.fd = fd;
+	b.addr = (uintptr_t)p;
+	CHECK(!ioctl(dev, MEM_HINT_IOC_BIND, &b));
+	c = migration_start(0);
+	CHECK(c >= 0);
+	for (d = 0; d < 2; d++)
+		below[d] = open(d ? "/dev/sda" : "/dev/vdd", O_RDONLY | O_DIRECT | O_CLOEXEC);
+	for (i = 0; i < DATA_PAGES; i++) {
+		uint64_t e = table_entry(frame_of(p + i * PAGE));
+		int id = e >> MEM_HINT_DISK_SHIFT & MEM_HINT_DISK_MASK;
+
+		CHECK(e & MEM_HINT_VALID);
+		d = id == disk_id(names[1]);
+		CHECK(id == disk_id(names[d]));
+		CHECK(pread(below[d], block, PAGE, (e & MEM_HINT_BLOCK_MASK) * PAGE) == PAGE);
+		CHECK(!memcmp(block, p + i * PAGE, PAGE));
+		seen[d]++;
+	}
+	CHECK(!seen[0] + !seen[1] == 2 - nr_disks);
+	CHECK(migration_complete(c));
+	return true;
+}
+
+static bool is_named_rightly(unsigned int nr_disks)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		_exit(named_rightly(nr_disks) ? 0 : 1);
+	return wait_status(pid) == 0;
+}
+
+static bool test_volume(void)
+{
+	uint64_t nr = 0, again;
+
+	ctl = dm_control();
+	CHECK(ctl >= 0);
+	CHECK(hintd_run("--release", last, sizeof(last)) == 0);
+	CHECK(!module_unload());
+	CHECK(!module_load("allow_local=1 walk_ms=4000"));
+	CHECK(configure("interval = 1\n"));
+	CHECK(status_becomes(0, "daemon attached"));
+	CHECK(!strstr(last, "volume"));
+
+	CHECK(!set_table("linear", "/dev/vdd 2048", DM_SECTORS, &nr));
+	CHECK(status_becomes(0, "volume vol hinted 1 segment, 8192 sectors"));
+	CHECK(json_says(0, "\"name\": \"vol\", \"hinted\": true, \"map\": \"1 segment, 8192 sectors\""));
+	CHECK(mount_volume(nr) && file_is(0));
+	CHECK(is_named_rightly(1));
+
+	/* Suspended: nothing hangs, and what is known holds. */
+	CHECK(!dm_suspend(ctl, "vol"));
+	sleep(3);
+	CHECK(status_becomes(0, "volume vol hinted 1 segment, 8192 sectors"));
+	/* A larger one, that begins elsewhere: known when it goes on. */
+	CHECK(!set_table("linear", "/dev/vdd 1024", DM_SECTORS + 1024, NULL));
+	CHECK(status_becomes(0, "volume vol hinted 1 segment, 9216 sectors"));
+	CHECK(!umount(VOLUME_DIR));
+	CHECK(!set_table("linear", "/dev/vdd 2048", DM_SECTORS, NULL));
+	CHECK(status_becomes(0, "volume vol hinted 1 segment, 8192 sectors"));
+	CHECK(mount_volume(nr) && is_named_rightly(1));
+
+	/* Made anew between two looks: the same in all that a table says. */
+	CHECK(remove_volume());
+	again = nr;
+	CHECK(!set_table("linear", "/dev/vdd 2048", DM_SECTORS, &again));
+	CHECK(again == nr && mount_volume(nr));
+	sleep(3);
+	CHECK(status_becomes(0, "volume vol hinted 1 segment, 8192 sectors"));
+	CHECK(file_is(0));
+
+	/* The module is reloaded, and knows nothing. */
+	CHECK(hintd_run("--release", last, sizeof(last)) == 0);
+	CHECK(!module_unload());
+	CHECK(!module_load("allow_local=1 walk_ms=4000"));
+	CHECK(file_is(-EOPNOTSUPP));
+	CHECK(status_becomes(0, "daemon attached"));
+	sleep(3);
+	CHECK(file_is(0));
+	return true;
+}
+
+static bool test_volumes_none(void)
+{
+	CHECK(configure("interval = 1\nvolumes = none\n"));
+	sleep(3);
+	CHECK(status_becomes(0, "daemon attached"));
+	CHECK(!strstr(last, "volume"));
+	CHECK(file_is(-EOPNOTSUPP));
+	CHECK(configure("interval = 1\nvolumes = all\n"));
+	CHECK(status_becomes(0, "volume vol hinted"));
+	CHECK(file_is(0));
+	return true;
+}
+
+/* Over two disks, with the file system that the linear one shows. */
+static bool test_volume_striped(void)
+{
+	static char content[DM_SECTORS * 512];
+	uint64_t nr = 0;
+	int fd;
+
+	fd = open("/dev/vdd", O_RDONLY | O_CLOEXEC);
+	CHECK(pread(fd, content, sizeof(content), 1 << 20) == sizeof(content));
+	close(fd);
+	CHECK(remove_volume());
+	CHECK(status_becomes(0, "daemon attached"));
+	CHECK(!set_table("striped", "2 16 /dev/vdd 12288 /dev/sda 2048", DM_SECTORS, &nr));
+	CHECK(status_becomes(0, "volume vol hinted 2 segments, 8192 sectors"));
+	unlink(VOLUME);
+	CHECK(!mknod(VOLUME, S_IFBLK | 0600, nr));
+	fd = open(VOLUME, O_RDWR | O_CLOEXEC);
+	CHECK(pwrite(fd, content, sizeof(content), 0) == sizeof(content) && !fsync(fd));
+	close(fd);
+	CHECK(mount_volume(nr) && file_is(0));
+	CHECK(is_named_rightly(2));
+	return true;
+}
+
+/* What cannot be described is not: by its table, or by what is below. */
+static bool test_volume_refused(void)
+{
+	struct mem_hint_segments none = {};
+	uint64_t above = 0, nr = 0;
+	char params[64];
+	int dev, err;
+
+	CHECK(remove_volume());
+	CHECK(!set_table("linear", "/dev/vdd 2048", DM_SECTORS, &nr));
+	CHECK(status_becomes(0, "volume vol hinted 1 segment"));
+	CHECK(mount_volume(nr) && file_is(0));
+	/* On top of another volume. */
+	snprintf(params, sizeof(params), "%u:%u 0", major(nr), minor(nr));
+	CHECK(!dm_named(ctl, DM_DEV_CREATE, "above", NULL, NULL, 0, &above));
+	CHECK(status_becomes(0, "volume above not hinted: it has no table"));
+	CHECK(!dm_named(ctl, DM_TABLE_LOAD, "above", "linear", params, DM_SECTORS, NULL));
+	CHECK(!dm_named(ctl, DM_DEV_SUSPEND, "above", NULL, NULL, 0, NULL));
+	CHECK(status_becomes(0, "volume above not hinted: what is below is no disk that is hinted"));
+	CHECK(strstr(last, "volume vol hinted"));
+	CHECK(!dm_named(ctl, DM_DEV_REMOVE, "above", NULL, NULL, 0, NULL));
+	/* A disk of two, which entries do not name. */
+	CHECK(!dm_named(ctl, DM_DEV_CREATE, "above", NULL, NULL, 0, &above));
+	CHECK(!dm_named(ctl, DM_TABLE_LOAD, "above", "linear", "/dev/vdb 0", 64, NULL));
+	CHECK(!dm_named(ctl, DM_DEV_SUSPEND, "above", NULL, NULL, 0, NULL));
+	CHECK(status_becomes(0, "volume above not hinted: what is below"));
+	CHECK(!dm_named(ctl, DM_DEV_REMOVE, "above", NULL, NULL, 0, NULL));
+	/* Its map goes with its table. */
+	CHECK(!umount(VOLUME_DIR));
+	CHECK(!set_table("error", "", DM_SECTORS, NULL));
+	CHECK(status_becomes(0, "volume vol not hinted: a target is \"error\", neither linear nor striped"));
+	none.major = major(nr);
+	none.minor = minor(nr);
+	dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
+	err = ioctl(dev, MEM_HINT_IOC_SEGMENTS, &none) ? errno : 0;
+	close(dev);
+	CHECK(err == ENOENT);
+	CHECK(json_says(0, "\"why\": \"a target is \\\"error\\\""));
+	CHECK(!set_table("linear", "/dev/vdd 2048", DM_SECTORS, NULL));
+	CHECK(status_becomes(0, "volume vol hinted"));
+	CHECK(remove_volume());
+	sleep(3);
+	CHECK(status_becomes(0, "daemon attached"));
+	CHECK(!strstr(last, "volume"));
+	close(ctl);
+	return true;
+}
+
 static bool test_term(void)
 {
 	CHECK(configure("interval = 1\n"));
@@ -520,6 +805,7 @@ static const struct test tests[] = {
 	{ "one daemon, one program", test_only_one },
 	{ "waits while another program is attached", test_blocked },
 	{ "status as text and JSON", test_status },
+	{ "the share of what is stale", test_stale },
 	{ "the module is reloaded", test_reload },
 	{ "disks", test_disks },
 	{ "a disk comes and goes", test_disk_appears },
@@ -528,6 +814,10 @@ static const struct test tests[] = {
 	{ "cgroups", test_cgroups },
 	{ "a unit starts, restarts and stops", test_unit },
 	{ "the io controller is not to be had", test_unit_refused },
+	{ "a linear volume: made, suspended, resized, made anew", test_volume },
+	{ "volumes are not wanted, and wanted again", test_volumes_none },
+	{ "a striped volume", test_volume_striped },
+	{ "volumes that cannot be described", test_volume_refused },
 	{ "ends in order", test_term },
 	{ "is killed", test_killed },
 };

@@ -20,7 +20,7 @@ usage() {
 	                   hintd_test or lockdown (a boot of its own)
 	  --timeout N      give the guest so long (default 900; with checkers 3600)
 
-	MEM_HINTS_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
+	MEM_HINTS_KO, MIGDB_KO, MIGDB_HINTS, MIGDB_HINTD: use these instead of building.
 	LAB_KERNEL=DIR: boot that kernel of tools/build/kernel and test its own
 	mem_hints, with mem_hint(2).  Where that is built in (y), what loads it with
 	other parameters cannot run: of the tests in the guest there are mem_hint_test,
@@ -82,6 +82,11 @@ built_in() {
 	[ ${#parameters[@]} -gt 0 ]
 }
 
+# A question of what distributions sign: of the stock kernel only.
+with_lockdown() {
+	[ -z "${LAB_KERNEL:-}" ] && { [ -z "$only" ] || [ "$only" = lockdown ]; }
+}
+
 build() {
 	kernel_ready
 	choose_kernel
@@ -100,6 +105,10 @@ build() {
 		rsync -a "$top/kernel/mm/hints" "$out/tree/kernel/mm/"
 		make -s -C "$KDIR" M="$out/tree/kernel/mm/hints" modules
 		MEM_HINTS_KO=$out/tree/kernel/mm/hints/mem_hints.ko
+	fi
+	if [ -z "${MIGDB_KO:-}" ] && with_lockdown; then
+		"$top/tools/build/modules"
+		MIGDB_KO=$BUILD/migdb.ko
 	fi
 }
 
@@ -123,6 +132,7 @@ make_initramfs() {
 	mkdir -p "$root"/{bin,dev,lib,mnt,proc,sys,tmp}
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	built_in || cp "$MEM_HINTS_KO" "$root/lib/mem_hints.ko"
+	! with_lockdown || cp "$MIGDB_KO" "$root/lib/migdb.ko"
 	cp "$MIGDB_HINTS" "$root/bin/migdb-hints"
 	cp "$MIGDB_HINTD" "$root/bin/migdb-hintd"
 	cp "$src/systemctl" "$root/bin/systemctl"
@@ -189,7 +199,7 @@ make_initramfs() {
 	}
 	echo "# begin lockdown"
 	echo TAP version 13
-	echo 1..4
+	echo 1..5
 	grep -q '\[integrity\]' /sys/kernel/security/lockdown
 	result $? "the kernel is locked down"
 	# A module that the distribution has signed is not.
@@ -201,6 +211,9 @@ make_initramfs() {
 	[ ! -e /sys/kernel/mm/hints ] && [ ! -e /dev/mem_hints ] && migdb-hints --status >/tmp/status 2>&1
 	[ $? = 1 ]
 	result $? "nothing of it is there, and the tools say so"
+	insmod /lib/migdb.ko 2>/tmp/why
+	[ $? != 0 ] && grep -q 'Operation not permitted' /tmp/why && [ ! -e /dev/vhost-migdb ]
+	result $? "so is migdb, the part of hosts"
 	echo "# end lockdown 0"
 	dmesg | grep -E 'BUG|WARNING|Oops|stall|leak|Call Trace' && echo '# kernel complained'
 	echo '# guest done'
@@ -308,8 +321,7 @@ if [ "$only" != lockdown ]; then
 	boot /init "$out/console" "${parameters[@]}"
 	judge "$out/console" "${guest_tests[@]}"
 fi
-# A question of what distributions sign: of the stock kernel only.
-if [ -z "${LAB_KERNEL:-}" ] && wanted lockdown; then
+if with_lockdown; then
 	step "booting it with lockdown=integrity"
 	boot /lockdown "$out/console.lockdown" lockdown=integrity
 	judge "$out/console.lockdown" lockdown
