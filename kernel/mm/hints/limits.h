@@ -107,7 +107,7 @@
 #define MHINT_WALK_MS_MAX		10000
 #define MHINT_WALK_GRACE_MS		200
 
-/* Snapshots that got stuck, on a file system, before there are no new ones. */
+/* Snapshots that got stuck, each in a file of another user, before there are no new ones. */
 #define MHINT_MAX_WALKS			8
 
 /* Events that a slow reader may be behind; readers that START waits for. */

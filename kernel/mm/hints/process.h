@@ -116,6 +116,8 @@ struct mhint_mm {
 	u32 user;
 };
 
+#define MHINT_NO_USER		U32_MAX	/* no uid */
+
 struct mhint_process *mhint_process_current(bool create);
 struct mhint_process *mhint_process_of(struct mm_struct *mm);
 struct mhint_mm *mhint_process_mms(u32 *nr);

@@ -8,7 +8,9 @@
  * told so under the table's lock before it enters anything.
  *
  * Users take turns by time, so that what one has said, however much and by however
- * many processes, leaves the others their share of it.
+ * many processes, leaves the others their share of it.  A user whose file keeps a
+ * worker waiting has had that: until it has ended no other worker asks for a block of
+ * that user's, so each user keeps one of them waiting at most, and one start.
  */
 #define pr_fmt(fmt) "mem_hints: " fmt
 
@@ -32,6 +34,9 @@
 static struct workqueue_struct *walk_wq;
 static atomic_t nr_walks = ATOMIC_INIT(0);
 static unsigned int walk_ms;
+/* Walks that nobody waits for any more and that have not ended. */
+static DEFINE_SPINLOCK(late_lock);
+static LIST_HEAD(late_walks);
 static DEFINE_MUTEX(stats_lock);
 static struct mhint_snapshot_stats last_stats;
 
@@ -55,9 +60,23 @@ static int by_user(const void *a, const void *b)
 	return x->user < y->user ? -1 : x->user > y->user;
 }
 
-static bool round_init(struct round *r, struct mhint_mm *mms, u32 nr)
+/* Does an earlier walk wait for a file of @user's? */
+static bool is_hung(u32 user)
+{
+	struct mhint_walk *w;
+	bool found = false;
+
+	spin_lock(&late_lock);
+	list_for_each_entry(w, &late_walks, late)
+		found |= READ_ONCE(w->user) == user;
+	spin_unlock(&late_lock);
+	return found;
+}
+
+static bool round_init(struct mhint_walk *w, struct round *r, struct mhint_mm *mms, u32 nr)
 {
 	u32 i, *users = kvcalloc(nr, sizeof(*users), GFP_KERNEL);
+	bool hung = false;
 
 	r->cursors = kvcalloc(nr, sizeof(*r->cursors), GFP_KERNEL);
 	r->turns = kvcalloc(nr, sizeof(*r->turns), GFP_KERNEL);
@@ -68,7 +87,14 @@ static bool round_init(struct round *r, struct mhint_mm *mms, u32 nr)
 	sort(mms, nr, sizeof(*mms), by_user, NULL);
 	for (i = 0; i < nr; i++) {
 		r->cursors[i].mm = mms[i].mm;
+		r->cursors[i].user = mms[i].user;
 		users[i] = mms[i].user;
+		if (!i || users[i] != users[i - 1])
+			hung = is_hung(users[i]);
+		/* what needs no file is looked at all the same */
+		if (hung)
+			r->cursors[i].stage = MHINT_STAGE_DISCARD;
+		w->stats.nr_hung += hung;
 	}
 	r->nr_users = mhint_turns_group(r->turns, users, nr);
 	kvfree(users);
@@ -89,6 +115,7 @@ static bool turn_of_user(struct mhint_walk *w, struct round *r, struct mhint_tur
 
 		if (c->stage == MHINT_STAGE_DONE)
 			continue;
+		WRITE_ONCE(w->user, c->user);
 		ok = mhint_walk_mm(w, c);
 		if (c->stage == MHINT_STAGE_DONE)
 			t->left--;
@@ -126,7 +153,7 @@ static void walk_all(struct mhint_walk *w)
 		w->stats.cut = true;
 		return;
 	}
-	if (nr && round_init(&r, mms, nr))
+	if (nr && round_init(w, &r, mms, nr))
 		go_round(w, &r);
 	else if (nr)
 		w->stats.cut = true;
@@ -141,6 +168,10 @@ static void walk_fn(struct work_struct *work)
 
 	walk_all(w);
 	w->stats.us = ktime_us_delta(ktime_get(), w->begin);
+	spin_lock(&late_lock);
+	w->ended = true;
+	list_del_init(&w->late);
+	spin_unlock(&late_lock);
 	complete(&w->done);
 	atomic_dec(&nr_walks);
 	walk_put(w);
@@ -166,6 +197,8 @@ static struct mhint_walk *walk_start(u64 classes)
 	}
 	INIT_WORK(&w->work, walk_fn);
 	INIT_LIST_HEAD(&w->held);
+	INIT_LIST_HEAD(&w->late);
+	w->user = MHINT_NO_USER;
 	init_completion(&w->done);
 	refcount_set(&w->refs, 2);
 	w->classes = classes;
@@ -177,6 +210,15 @@ static struct mhint_walk *walk_start(u64 classes)
 err:
 	atomic_dec(&nr_walks);
 	return NULL;
+}
+
+/* Nobody waits for it any more; that it has not ended may be its user's doing. */
+static void walk_leave(struct mhint_walk *w)
+{
+	spin_lock(&late_lock);
+	if (!w->ended)
+		list_add(&w->late, &late_walks);
+	spin_unlock(&late_lock);
 }
 
 /**
@@ -203,6 +245,7 @@ void mhint_snapshot_run(u64 classes)
 		if (left) {
 			stats = w->stats;
 		} else {
+			walk_leave(w);
 			stats.cut = true;
 			stats.us = ktime_us_delta(ktime_get(), w->begin);
 		}
@@ -210,7 +253,7 @@ void mhint_snapshot_run(u64 classes)
 	} else if (processes) {
 		stats.cut = true;
 	}
-	if (stats.cut)
+	if (stats.cut || stats.nr_hung)
 		pr_info_ratelimited("not all that processes say is in this snapshot\n");
 	mutex_lock(&stats_lock);
 	last_stats = stats;

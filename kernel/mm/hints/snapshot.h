@@ -32,6 +32,8 @@ enum mhint_skip {
  * @skipped: by reason.
  * @us: microseconds that it took.
  * @max_batch: entries that were made in one hold of the lock, at most.
+ * @nr_hung: processes of which no file was looked at, as an earlier snapshot still
+ *	waits for one of their user's.
  * @cut: it took too long, some was left out.
  */
 struct mhint_snapshot_stats {
@@ -40,6 +42,7 @@ struct mhint_snapshot_stats {
 	u64 skipped[MHINT_NR_SKIPS];
 	u64 us;
 	u32 max_batch;
+	u32 nr_hung;
 	bool cut;
 };
 

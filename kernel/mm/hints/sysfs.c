@@ -171,6 +171,7 @@ SNAPSHOT_ATTR(discardable, stats.discardable);
 SNAPSHOT_ATTR(us, stats.us);
 SNAPSHOT_ATTR(max_batch, stats.max_batch);
 SNAPSHOT_ATTR(cut, stats.cut);
+SNAPSHOT_ATTR(hung_processes, stats.nr_hung);
 SNAPSHOT_ATTR(skipped_absent, stats.skipped[MHINT_SKIP_ABSENT]);
 SNAPSHOT_ATTR(skipped_memory, stats.skipped[MHINT_SKIP_MEMORY]);
 SNAPSHOT_ATTR(skipped_file, stats.skipped[MHINT_SKIP_FILE]);
@@ -185,6 +186,7 @@ static struct attribute *snapshot_attrs[] = {
 	&us_attr.attr,
 	&max_batch_attr.attr,
 	&cut_attr.attr,
+	&hung_processes_attr.attr,
 	&skipped_absent_attr.attr,
 	&skipped_memory_attr.attr,
 	&skipped_file_attr.attr,

@@ -27,9 +27,10 @@ enum mhint_stage {
 	MHINT_STAGE_DONE,
 };
 
-/* How far an address space has been looked at. */
+/* How far an address space has been looked at; @user: as in struct mhint_mm. */
 struct mhint_cursor {
 	struct mm_struct *mm;
+	u32 user;
 	enum mhint_stage stage;
 	u64 addr;	/* of ranges */
 	u32 pool;	/* index */
@@ -42,6 +43,9 @@ struct mhint_cursor {
  * @refs: the worker, and whoever waits for it.
  * @cancelled: nobody waits any more; set and looked at under the table's lock
  *	where it matters.
+ * @late: in the list of those that nobody waits for; @ended: it has come to its end.
+ *	Both under the list's lock.
+ * @user: mhint_user_id() of whose turn it is.
  * @at, @nr_pages, @pages: present pages that follow each other from @at on, each
  *	with a reference.
  * @slice: until when it is this user's turn.
@@ -56,6 +60,9 @@ struct mhint_walk {
 	refcount_t refs;
 	struct completion done;
 	bool cancelled;
+	struct list_head late;
+	bool ended;
+	u32 user;
 	u64 classes;
 	ktime_t begin, deadline, slice;
 	bool over;

@@ -10,6 +10,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -303,20 +304,41 @@ static bool test_locked(void)
 
 /* ---- a snapshot that is left behind --------------------------------------- */
 
-#define PIECES	32
+#define PIECES	8	/* more than fit into an inode */
 
-/* A file whose extents are not all in its inode, and not in memory. */
-static int file_in_pieces(void)
+/* Files whose extents are not all in their inodes, and not in memory. */
+static bool files_in_pieces(int nr, int *fds)
 {
 	static char page[PAGE];
-	int fd = open(VOLUME_DIR "/pieces", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), i;
+	char path[32];
+	int fd, i, k;
 
-	for (i = 0; i < PIECES; i++)
-		if (pwrite(fd, page, PAGE, 2 * i * PAGE) != PAGE)
-			return -1;
-	if (fsync(fd) || close(fd) || umount(VOLUME_DIR) || !mount_volume())
-		return -1;
-	return open(VOLUME_DIR "/pieces", O_RDONLY | O_CLOEXEC);
+	for (k = 0; k < nr; k++) {
+		snprintf(path, sizeof(path), VOLUME_DIR "/pieces%d", k);
+		fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		for (i = 0; i < PIECES; i++)
+			CHECK(pwrite(fd, page, PAGE, 2 * i * PAGE) == PAGE);
+		CHECK(!fsync(fd) && !close(fd));
+	}
+	CHECK(!umount(VOLUME_DIR));
+	CHECK(mount_volume());
+	for (k = 0; k < nr; k++) {
+		snprintf(path, sizeof(path), VOLUME_DIR "/pieces%d", k);
+		fds[k] = open(path, O_RDONLY | O_CLOEXEC);
+		CHECK(fds[k] >= 0);
+	}
+	return true;
+}
+
+/* While nothing hangs: an exit would wait for it. */
+static void unlink_pieces(int nr)
+{
+	char path[32];
+
+	while (nr--) {
+		snprintf(path, sizeof(path), VOLUME_DIR "/pieces%d", nr);
+		unlink(path);
+	}
 }
 
 /*
@@ -331,8 +353,7 @@ static bool late_snapshot_forgets_nothing(void)
 	pid_t child;
 
 	CHECK(mount_volume());
-	data = file_in_pieces();
-	CHECK(data >= 0);
+	CHECK(files_in_pieces(1, &data));
 	CHECK(!do_map(volume_nr, 1));
 	CHECK(!do_bind(data, bound, PAGE));
 	CHECK(!do_discardable(p, 8 * PAGE));
@@ -347,6 +368,7 @@ static bool late_snapshot_forgets_nothing(void)
 	fd = migration_start(DISCARDABLE);
 	CHECK(fd >= 0);
 	CHECK(hints_u64("snapshot/cut") == 0);
+	CHECK(hints_u64("snapshot/hung_processes") == 1);
 	CHECK(hints_u64("snapshot/discardable") == 8);
 	to = mmap(NULL, 8 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(mremap(p, 8 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
@@ -360,13 +382,81 @@ static bool late_snapshot_forgets_nothing(void)
 	CHECK(waitpid(child, NULL, 0) == child);
 	CHECK(hints_u64("nr_taken_back") == before + 8);
 	CHECK(migration_complete(fd));
-	unlink(VOLUME_DIR "/pieces");
+	unlink_pieces(1);
 	return true;
 }
 
 static bool test_late_snapshot(void)
 {
 	return alone(late_snapshot_forgets_nothing);
+}
+
+/* ---- a user whose files hang ---------------------------------------------- */
+
+#define HUNG_FILES	10	/* more than snapshots may be stuck */
+#define OTHER_UID	1001	/* its turn comes after root's */
+
+/* Says "x" when it has bound; ends at "x". */
+static bool other_user(int data, int out, int in)
+{
+	char *p = locked_pages(64), c;
+
+	CHECK(p && !setgroups(0, NULL) && !setresgid(OTHER_UID, OTHER_UID, OTHER_UID) &&
+	      !setresuid(OTHER_UID, OTHER_UID, OTHER_UID));
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CHECK(!do_bind(data, p, 64 * PAGE));
+	CHECK(write(out, "x", 1) == 1 && read(in, &c, 1) == 1);
+	return true;
+}
+
+/*
+ * Root has as many files that hang as it takes to keep all workers waiting; no more
+ * than one start waits, and one worker.
+ */
+static bool hung_files_cost_one_start(void)
+{
+	int to[2], from[2], data, nr, fd, i, fds[HUNG_FILES];
+	char *bound = locked_pages(HUNG_FILES), c;
+
+	data = open("/mnt/data", O_RDONLY | O_CLOEXEC);
+	CHECK(mount_volume());
+	CHECK(files_in_pieces(HUNG_FILES, fds));
+	CHECK(!do_map(volume_nr, 1));
+	for (i = 0; i < HUNG_FILES; i++)
+		CHECK(!do_bind(fds[i], bound + i * PAGE, PAGE));
+	CHECK(!pipe(to) && !pipe(from));
+	if (!fork())
+		_exit(!other_user(data, from[1], to[0]));
+	close(from[1]);
+	CHECK(read(from[0], &c, 1) == 1);
+
+	nr = references();
+	CHECK(!dm_suspend(ctl, VOLUME));
+	for (i = 0; i < HUNG_FILES; i++) {
+		fd = migration_start(0);
+		CHECK(fd >= 0);
+		CHECK(hints_u64("snapshot/cut") == !i);
+		CHECK(hints_u64("snapshot/hung_processes") == !!i);
+		CHECK(hints_u64("snapshot/frames") == (i ? 64 : 0));
+		CHECK(migration_complete(fd));
+		CHECK(references() == nr + 1);
+	}
+	/* It has its hints back when nothing hangs any more. */
+	CHECK(!resume());
+	CHECK(references_below(nr + 1));
+	fd = migration_start(0);
+	CHECK(fd >= 0);
+	CHECK(hints_u64("snapshot/hung_processes") == 0);
+	CHECK(hints_u64("snapshot/frames") == 64 + HUNG_FILES);
+	CHECK(migration_complete(fd));
+	CHECK(write(to[1], "x", 1) == 1);
+	unlink_pieces(HUNG_FILES);
+	return true;
+}
+
+static bool test_hung_files(void)
+{
+	return alone(hung_files_cost_one_start);
 }
 
 /* ---- a virtual disk that hangs -------------------------------------------- */
@@ -466,6 +556,7 @@ static const struct test tests[] = {
 	{ "the module loads", test_load },
 	{ "a process that keeps its address space locked costs the others nothing", test_locked },
 	{ "a snapshot that is left behind forgets nothing of a later one", test_late_snapshot },
+	{ "files that hang cost the others one start at most", test_hung_files },
 	{ "a virtual disk that hangs keeps its own map only", test_hung_volume },
 	{ "the module goes", test_unload },
 };
