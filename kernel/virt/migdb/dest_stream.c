@@ -318,7 +318,7 @@ int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f)
 		migdb_tx_wake(s);
 		return 0;
 	case MIGDB_FRAME_ABORT:
-		migdb_session_abort(s, MIGDB_REASON_ABORTED);
+		migdb_session_peer_abort(s, f);
 		return 0;
 	default:
 		return -EBADMSG;

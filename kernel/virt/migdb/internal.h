@@ -159,6 +159,7 @@ struct migdb_session {
 	u32 state;			/* enum migdb_state: @lock, read by migdb_state() */
 	u32 role;			/* enum migdb_role, set by START */
 	u32 reason;			/* enum migdb_reason: first cause to be ordinary */
+	bool peer_reason;		/* it is what the other side said; with @reason */
 	bool started;			/* migdb_sessions_lock: START succeeded */
 	bool ordinary;			/* migdb_sessions_lock: "enabled" was cleared */
 	bool closed;			/* device file is gone: rx_lock and tx_fill_lock */
@@ -222,6 +223,7 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 			struct migdb_start *arg);
 int migdb_session_transit(struct migdb_session *s, enum migdb_event ev);
 void migdb_session_abort(struct migdb_session *s, u32 reason);
+void migdb_session_peer_abort(struct migdb_session *s, const struct migdb_frame *f);
 int migdb_session_bind_kvm(struct migdb_session *s, int fd);
 void migdb_set_enabled(bool enabled);
 void migdb_session_disable(struct migdb_session *s);

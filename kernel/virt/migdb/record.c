@@ -42,9 +42,9 @@ int migdb_record_json(char *buf, size_t size, const struct migdb_record *r)
 		      "{\"label\":\"%s\",\"role\":\"%s\",\"outcome\":\"%s\",\"reason\":\"%s\",",
 		      r->label, r->role, r->outcome, r->reason);
 	n += scnprintf(buf + n, size - n,
-		       "\"candidates\":%llu,\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"sent\":%llu,\"pending\":%llu,\"dropped\":%llu,\"left\":%llu,\"by_reason\":{",
-		       r->candidates, r->recorded, r->built, r->revoked, r->returned, r->sent,
-		       r->pending, r->dropped, r->left);
+		       "\"peer_reason\":%llu,\"candidates\":%llu,\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"sent\":%llu,\"pending\":%llu,\"dropped\":%llu,\"left\":%llu,\"by_reason\":{",
+		       r->peer_reason, r->candidates, r->recorded, r->built, r->revoked,
+		       r->returned, r->sent, r->pending, r->dropped, r->left);
 	n += record_reasons(buf + n, size - n, r);
 	n += scnprintf(buf + n, size - n,
 		       "},\"harvested\":%llu,\"reads\":%llu,\"read_bytes\":%llu,\"tx_bytes\":%llu,\"rx_bytes\":%llu,",
@@ -59,10 +59,12 @@ int migdb_record_json(char *buf, size_t size, const struct migdb_record *r)
 int migdb_record_line(char *buf, size_t size, const struct migdb_record *r)
 {
 	bool ordinary = r->reason != migdb_reason_str(MIGDB_REASON_NONE);
+	const char *because = r->peer_reason ? ", ordinary because the other side says: " :
+					       ", ordinary because: ";
 
 	return scnprintf(buf, size,
 			 "%s: %s %s%s%s: %llu of %llu recorded pages built, %llu revoked, %llu returned, %llu ms; %llu sent; bytes/s: %llu hashed, %llu recorded, %llu fetched",
-			 r->label, r->role, r->outcome, ordinary ? ", ordinary because: " : "",
+			 r->label, r->role, r->outcome, ordinary ? because : "",
 			 ordinary ? r->reason : "", r->built, r->recorded, r->revoked,
 			 r->returned, r->ms, r->sent, r->hash_bytes_per_s,
 			 r->record_bytes_per_s, r->fetch_bytes_per_s);

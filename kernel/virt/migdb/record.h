@@ -3,6 +3,8 @@
  * What is said of a session at its end: a line for people, a JSON object for
  * programs.  Documentation/admin-guide/migdb/start.rst has the meaning of each
  * field; what is there stays there, new ones may come.
+ *
+ * @peer_reason: 1: @reason is what the other side said.
  */
 #ifndef _MIGDB_RECORD_H
 #define _MIGDB_RECORD_H
@@ -13,6 +15,7 @@
 
 struct migdb_record {
 	const char *label, *role, *outcome, *reason;
+	u64 peer_reason;
 	u64 candidates, recorded, built, revoked, returned, sent, pending, dropped, left;
 	u64 by_reason[MIGDB_NR_REASONS];
 	u64 harvested, reads, read_bytes, tx_bytes, rx_bytes;

@@ -105,8 +105,11 @@ int migdb_session_transit(struct migdb_session *s, enum migdb_event ev)
  * bitmap stays as it is and nothing enters the send queue: each set bit, and each
  * page of the queue, is the VMM's to send.  Destination: what is not built goes
  * back.  The other side is told; what it can no longer hear it does not need.
+ *
+ * @peer: it is the other side that gave up, and @reason what it said.  Pages that go
+ * back then do so for no reason of their own: those are counted for this side.
  */
-void migdb_session_abort(struct migdb_session *s, u32 reason)
+static void migdb_session_end(struct migdb_session *s, u32 reason, bool peer)
 {
 	bool dest = s->role == MIGDB_ROLE_DEST;
 
@@ -115,17 +118,29 @@ void migdb_session_abort(struct migdb_session *s, u32 reason)
 		mutex_unlock(&s->lock);
 		return;
 	}
-	cmpxchg(&s->reason, MIGDB_REASON_NONE, reason);
+	if (cmpxchg(&s->reason, MIGDB_REASON_NONE, reason) == MIGDB_REASON_NONE)
+		WRITE_ONCE(s->peer_reason, peer);
 	if (!dest)
 		migdb_source_freeze(s);
 	migdb_session_state(s, MIGDB_STATE_ABORTED);
 	mutex_unlock(&s->lock);
 
 	if (dest)
-		migdb_dest_give_up(s, reason);
+		migdb_dest_give_up(s, peer ? MIGDB_REASON_ABORTED : reason);
 	migdb_tx_end(s, MIGDB_FRAME_ABORT, reason);
 	migdb_tx_wake(s);
 	migdb_session_log(s, "aborted");
+}
+
+void migdb_session_abort(struct migdb_session *s, u32 reason)
+{
+	migdb_session_end(s, reason, false);
+}
+
+/* The other side has given up: @f is its ABORT. */
+void migdb_session_peer_abort(struct migdb_session *s, const struct migdb_frame *f)
+{
+	migdb_session_end(s, migdb_abort_reason(f), true);
 }
 
 /* Sessions that were told to be ordinary and are not yet. */

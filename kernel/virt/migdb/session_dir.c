@@ -82,6 +82,8 @@ SHOW(state, "%s", migdb_state_str(migdb_state(s)))
 RO(state);
 SHOW(reason, "%s", migdb_reason_str(READ_ONCE(s->reason)))
 RO(reason);
+SHOW(peer_reason, "%d", READ_ONCE(s->peer_reason))
+RO(peer_reason);
 SHOW(age_ms, "%llu", div_u64(ktime_get_ns() - s->started_ns, NSEC_PER_MSEC))
 RO(age_ms);
 SHOW_COUNT(recorded_pages, recorded)
@@ -184,6 +186,7 @@ static struct attribute *common_attrs[] = {
 	&uid_attr.attr,
 	&state_attr.attr,
 	&reason_attr.attr,
+	&peer_reason_attr.attr,
 	&age_ms_attr.attr,
 	&enabled_attr.attr,
 	&recorded_pages_attr.attr,

@@ -107,7 +107,7 @@ int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 		migdb_tx_wake(s);	/* the eventfd: look at the statistics */
 		return 0;
 	case MIGDB_FRAME_ABORT:
-		migdb_session_abort(s, MIGDB_REASON_ABORTED);
+		migdb_session_peer_abort(s, f);
 		return 0;
 	case MIGDB_FRAME_BUILT:
 	case MIGDB_FRAME_RETURN:

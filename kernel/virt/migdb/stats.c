@@ -127,6 +127,7 @@ void migdb_session_log(struct migdb_session *s, const char *outcome)
 
 	migdb_session_stats_pending(s, &st, &r.pending);
 	r.reason = migdb_reason_str(st.out_reason);
+	r.peer_reason = READ_ONCE(s->peer_reason);
 	r.candidates = st.out_candidates;
 	r.recorded = st.out_recorded;
 	r.built = st.out_built;

@@ -95,10 +95,12 @@ static bool list_sane(const struct migdb_wire_list *l, u32 bytes)
 	return true;
 }
 
-static bool end_sane(const struct migdb_wire_end *e, u32 bytes)
+static bool end_sane(const struct migdb_wire_end *e, u32 type, u32 bytes)
 {
-	return bytes == sizeof(*e) && !e->reserved &&
-	       le32_to_cpu(e->reason) < MIGDB_NR_REASONS;
+	if (bytes != sizeof(*e) || e->reserved)
+		return false;
+	/* of an abort whatever a newer version may say: it is over, see migdb_abort_reason() */
+	return type == MIGDB_FRAME_ABORT || le32_to_cpu(e->reason) < MIGDB_NR_REASONS;
 }
 
 static bool body_sane(u32 type, const void *data, u32 bytes)
@@ -116,7 +118,7 @@ static bool body_sane(u32 type, const void *data, u32 bytes)
 	case MIGDB_FRAME_ABORT:
 	case MIGDB_FRAME_WELCOME:
 	case MIGDB_FRAME_DRAINED:
-		return end_sane(data, bytes);
+		return end_sane(data, type, bytes);
 	default:
 		return false;
 	}
@@ -205,6 +207,14 @@ u64 migdb_list_pages(const struct migdb_wire_list *l, const struct migdb_regions
 		}
 	}
 	return sum;
+}
+
+u32 migdb_abort_reason(const struct migdb_frame *f)
+{
+	const struct migdb_wire_end *end = f->data;
+	u32 reason = le32_to_cpu(end->reason);
+
+	return reason && reason < MIGDB_NR_REASONS ? reason : MIGDB_REASON_ABORTED;
 }
 
 u64 migdb_session_id(const u8 *uuid)

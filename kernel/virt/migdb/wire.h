@@ -99,7 +99,7 @@ struct migdb_wire_range {
 	__le32 reason;		/* enum migdb_reason */
 };
 
-/* FINISH, ABORT, WELCOME, DRAINED: a few numbers. */
+/* FINISH, ABORT, WELCOME, DRAINED: a few numbers; @reason: any of an ABORT, a known one else. */
 struct migdb_wire_end {
 	struct migdb_wire_hdr hdr;
 	__le64 recorded;
@@ -137,6 +137,8 @@ void migdb_frame_seal(void *frame, u32 type, u32 bytes, u32 seq, u64 session,
 		      const struct migdb_key *key);
 /* Pages that a list names, or 0 if one of them is not in @rs. */
 u64 migdb_list_pages(const struct migdb_wire_list *l, const struct migdb_regions *rs);
+/* Why the sender of an ABORT gave up; MIGDB_REASON_ABORTED if it says none that is known. */
+u32 migdb_abort_reason(const struct migdb_frame *f);
 /*
  * Is @seq the number of the frame after @nr others?  Never for the last number:
  * the one after it would be 0, which is HELLO's.

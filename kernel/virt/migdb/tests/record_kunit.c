@@ -17,6 +17,7 @@ static struct migdb_record sample(void)
 	struct migdb_record r = {
 		.label = "vm-1", .role = "source", .outcome = "done",
 		.reason = migdb_reason_str(MIGDB_REASON_NONE),
+		.peer_reason = 1,
 		.candidates = 20, .recorded = 15, .built = 8, .revoked = 4, .returned = 2,
 		.sent = 7, .pending = 1, .dropped = 3, .left = 2, .harvested = 21, .reads = 22,
 		.read_bytes = 23, .tx_bytes = 24, .rx_bytes = 25, .hash_ns = 26,
@@ -34,7 +35,7 @@ static void record_json(struct kunit *test)
 {
 	static const char * const want[] = {
 		"{\"label\":\"vm-1\",\"role\":\"source\",\"outcome\":\"done\",",
-		"\"reason\":\"none\",\"candidates\":20,\"recorded\":15,\"built\":8,",
+		"\"reason\":\"none\",\"peer_reason\":1,\"candidates\":20,\"recorded\":15,\"built\":8,",
 		"\"revoked\":4,\"returned\":2,\"sent\":7,\"pending\":1,\"dropped\":3,",
 		"\"left\":2,\"by_reason\":{\"dirty\":101,\"zero\":102,\"mismatch\":103,",
 		"\"io_error\":104,\"late\":105,\"no_memory\":106,\"no_disk\":107,\"twice\":108,",
@@ -130,6 +131,10 @@ static void record_line(struct kunit *test)
 			   "vm-1: source done: 8 of 15 recorded pages built, 4 revoked, 2 returned, 31 ms; 7 sent; bytes/s: 27 hashed, 28 recorded, 29 fetched");
 	r.reason = "max_sessions";
 	r.outcome = "refused";
+	migdb_record_line(text, sizeof(text), &r);
+	want = "vm-1: source refused, ordinary because the other side says: max_sessions: ";
+	KUNIT_EXPECT_TRUE(test, !strncmp(text, want, strlen(want)));
+	r.peer_reason = 0;
 	migdb_record_line(text, sizeof(text), &r);
 	want = "vm-1: source refused, ordinary because: max_sessions: ";
 	KUNIT_EXPECT_TRUE(test, !strncmp(text, want, strlen(want)));

@@ -230,7 +230,8 @@ static const struct bad_field bad_fields[] = {
 	{ "reason past the last", MIGDB_FRAME_RETURN, RANGE(0, reason), 4, MIGDB_NR_REASONS },
 	{ "all bits in a reason", MIGDB_FRAME_RETURN, RANGE(1, reason), 4, 0xffffffff },
 	{ "end reserved", MIGDB_FRAME_FINISH, END(reserved), 4, 1 },
-	{ "abort for an unknown reason", MIGDB_FRAME_ABORT, END(reason), 4, MIGDB_NR_REASONS },
+	{ "abort reserved", MIGDB_FRAME_ABORT, END(reserved), 4, 1 },
+	{ "finish for an unknown reason", MIGDB_FRAME_FINISH, END(reason), 4, MIGDB_NR_REASONS },
 	{ "all bits in the end's reason", MIGDB_FRAME_DRAINED, END(reason), 4, 0xffffffff },
 };
 
@@ -257,6 +258,35 @@ static void wire_bad_field(struct kunit *test)
 		sample_seal(buf, c->type, bytes, 0);
 	KUNIT_EXPECT_EQ(test, migdb_frame_parse(buf, bytes, &f), -EBADMSG);
 	KUNIT_EXPECT_EQ(test, migdb_frame_parse(buf, SAMPLE_MAX_BYTES, &f), -EBADMSG);
+}
+
+/* An abort is one whatever it says; of what it says only what is known is used. */
+static void wire_abort_reason(struct kunit *test)
+{
+	static const struct {
+		u32 said, taken;
+	} c[] = {
+		{ MIGDB_REASON_NONE, MIGDB_REASON_ABORTED },
+		{ MIGDB_REASON_DIRTY, MIGDB_REASON_DIRTY },
+		{ MIGDB_REASON_ABORTED, MIGDB_REASON_ABORTED },
+		{ MIGDB_REASON_FOREIGN_REAPER, MIGDB_REASON_FOREIGN_REAPER },
+		{ MIGDB_NR_REASONS - 1, MIGDB_NR_REASONS - 1 },
+		{ MIGDB_NR_REASONS, MIGDB_REASON_ABORTED },
+		{ 0x80000000, MIGDB_REASON_ABORTED },
+		{ 0xffffffff, MIGDB_REASON_ABORTED },
+	};
+	u8 *buf = buffer(test, SAMPLE_MAX_BYTES);
+	struct migdb_wire_end *end = (void *)buf;
+	struct migdb_frame f;
+	u32 bytes, i;
+
+	for (i = 0; i < ARRAY_SIZE(c); i++) {
+		bytes = sample_frame(buf, MIGDB_FRAME_ABORT, 0);
+		end->reason = cpu_to_le32(c[i].said);
+		sample_seal(buf, MIGDB_FRAME_ABORT, bytes, 0);
+		KUNIT_ASSERT_EQ(test, migdb_frame_parse(buf, bytes, &f), 0);
+		KUNIT_EXPECT_EQ(test, migdb_abort_reason(&f), c[i].taken);
+	}
 }
 
 /* The header itself: every type and version that there is not, magic, lengths. */
@@ -525,6 +555,7 @@ static struct kunit_case wire_cases[] = {
 	KUNIT_CASE_PARAM(wire_noise, type_gen_params),
 	KUNIT_CASE_PARAM(wire_other_key, type_gen_params),
 	KUNIT_CASE_PARAM(wire_bad_field, bad_gen_params),
+	KUNIT_CASE(wire_abort_reason),
 	KUNIT_CASE(wire_bad_header),
 	KUNIT_CASE(wire_largest_records),
 	KUNIT_CASE(wire_runs_wrap),

@@ -23,6 +23,14 @@ struct hdr {
 #define RECORDS		2
 #define REVOKE		3
 #define FINISH_MARK	4
+#define ABORT_MARK	5
+
+/* FINISH and ABORT */
+struct end {
+	struct hdr hdr;
+	u64 recorded, built, returned;
+	u32 reason, reserved;
+};
 
 FIXTURE(forged) {
 	struct rig r;
@@ -48,6 +56,7 @@ FIXTURE_SETUP(forged)
 
 FIXTURE_TEARDOWN(forged)
 {
+	mdb_sysfs_write("fetch_max_bytes_per_s", 0);
 	wire_free(&self->w);
 	wire_free(&self->out);
 	if (self->r.nr_pages)
@@ -128,6 +137,40 @@ TEST_F(forged, other_session)
 	ASSERT_EQ(-EBADMSG, forge(self, frame_of(&self->w, RECORDS), SESSION(self) + 1));
 	ASSERT_EQ(MIGDB_STATE_ABORTED, state_of(&r->dst));
 	ASSERT_EQ(MIGDB_REASON_BAD_STREAM, stats_of(&r->dst).out_reason);
+}
+
+/* Why the source gave up is taken from it where it is known; it is over in any case. */
+TEST_F_TIMEOUT(forged, abort_for_any_reason, 60)
+{
+	static const u32 c[][2] = {
+		{ MIGDB_REASON_FOREIGN_REAPER, MIGDB_REASON_FOREIGN_REAPER },
+		{ MIGDB_NR_REASONS - 1, MIGDB_NR_REASONS - 1 },
+		{ MIGDB_REASON_NONE, MIGDB_REASON_ABORTED },
+		{ MIGDB_NR_REASONS, MIGDB_REASON_ABORTED },
+		{ 0xffffffff, MIGDB_REASON_ABORTED },
+	};
+	struct end abort = { .hdr = { .type = ABORT_MARK, .bytes = sizeof(abort) } };
+	struct rig *r = &self->r;
+	struct migdb_stats st;
+	unsigned int i;
+
+	abort.hdr.magic = ((struct hdr *)self->w.data)->magic;
+	abort.hdr.version = ((struct hdr *)self->w.data)->version;
+	/* nothing is read, so there is something to give back */
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1));
+	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		mdb_close(&r->dst);
+		ASSERT_OK(rig_dest(r, r->disk));
+		ASSERT_OK(push_all(self));
+		abort.reason = c[i][0];
+		ASSERT_OK(forge(self, &abort.hdr, SESSION(self)));
+		st = stats_of(&r->dst);
+		EXPECT_EQ(MIGDB_STATE_ABORTED, st.out_state);
+		EXPECT_EQ(c[i][1], st.out_reason) TH_LOG("reason %u", c[i][0]);
+		/* pages that go back do so because it is over */
+		EXPECT_LT(0, st.out_returned);
+		EXPECT_EQ(st.out_returned, st.out_by_reason[MIGDB_REASON_ABORTED]);
+	}
 }
 
 /* A page that is recorded twice is the stream's, built or not. */

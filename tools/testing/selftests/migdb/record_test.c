@@ -211,16 +211,21 @@ TEST_F_TIMEOUT(record, aborted_session, 60)
 	LOOK(1);
 	rec = the_record(self, "rig-source");
 	CHECK_RECORD(rec, "aborted", "io_error");
+	EXPECT_EQ(0, num(rec, "peer_reason"));
 	EXPECT_EQ(SET, num(rec, "candidates"));
 	EXPECT_LT(0, num(rec, "built"));
 	EXPECT_LT(0, num(rec, "pending"));
 	EXPECT_LT(0, num(rec, "left"));
 	EXPECT_EQ(1, num(rec, "revoked"));
-	/* the other side hears of it; what it has not built goes back */
+	/* the other side hears of it, and why; what it has not built goes back */
 	ASSERT_OK(rig_pump(r));
 	LOOK(2);
 	rec = the_record(self, "rig-dest");
-	CHECK_RECORD(rec, "aborted", "aborted");
+	CHECK_RECORD(rec, "aborted", "io_error");
+	EXPECT_EQ(1, num(rec, "peer_reason"));
+	EXPECT_EQ(MIGDB_REASON_IO_ERROR, stats_of(&r->dst).out_reason);
+	EXPECT_EQ(1, mdb_sysfs_read("rig-dest/peer_reason"));
+	EXPECT_EQ(0, mdb_sysfs_read("rig-source/peer_reason"));
 	EXPECT_EQ(0, num(rec, "pending"));
 	EXPECT_LT(0, num(rec, "returned"));
 	/* said once */
@@ -228,6 +233,27 @@ TEST_F_TIMEOUT(record, aborted_session, 60)
 	mdb_close(&r->src);
 	mdb_close(&r->dst);
 	LOOK(2);
+}
+
+/* The destination gives up, and the source says why. */
+TEST_F_TIMEOUT(record, aborted_by_the_destination, 60)
+{
+	struct rig *r = &self->r;
+	struct record *rec;
+
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(mdb_abort(&r->dst, MIGDB_REASON_NO_MEMORY));
+	ASSERT_OK(rig_pump(r));
+	LOOK(2);
+	rec = the_record(self, "rig-dest");
+	CHECK_RECORD(rec, "aborted", "no_memory");
+	EXPECT_EQ(0, num(rec, "peer_reason"));
+	rec = the_record(self, "rig-source");
+	CHECK_RECORD(rec, "aborted", "no_memory");
+	EXPECT_EQ(1, num(rec, "peer_reason"));
 }
 
 /* The VMM makes an ordinary migration, because START says no. */

@@ -169,7 +169,7 @@ TEST_F_TIMEOUT(trace, failures, 60)
 	ASSERT_OK(rig_pump(r));
 	ASSERT_OK(look(self));
 	EXPECT_EQ(1, COUNT("migdb_state", SRC, "from=tracking to=aborted reason=io_error "));
-	EXPECT_EQ(1, COUNT("migdb_state", DST, "from=filling to=aborted reason=aborted "));
+	EXPECT_EQ(1, COUNT("migdb_state", DST, "from=filling to=aborted reason=io_error "));
 	EXPECT_EQ(1, COUNT("migdb_place", DST, "page=128 result=returned "));
 	EXPECT_EQ(1, COUNT("migdb_return", DST, "page=128 reason=fault "));
 	EXPECT_EQ(stats_of(&r->dst).out_by_reason[MIGDB_REASON_IO_ERROR],

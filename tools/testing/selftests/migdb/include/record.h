@@ -7,7 +7,7 @@
 
 static const char * const strings[] = { "label", "role", "outcome", "reason" };
 static const char * const numbers[] = {
-	"candidates", "recorded", "built", "revoked", "returned", "sent", "pending", "dropped",
+	"peer_reason", "candidates", "recorded", "built", "revoked", "returned", "sent", "pending", "dropped",
 	"left", "harvested", "reads", "read_bytes", "tx_bytes", "rx_bytes", "hash_ns",
 	"hash_bytes_per_s", "record_bytes_per_s", "fetch_bytes_per_s", "memory_bytes", "ms",
 };
