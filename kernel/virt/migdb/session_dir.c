@@ -152,13 +152,11 @@ static ssize_t fetch_max_bytes_per_s_store(struct kobject *kobj, struct kobj_att
 					   const char *buf, size_t count)
 {
 	u64 rate;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &rate);
 
-	ret = kstrtou64(buf, 0, &rate);
-	if (ret)
-		return ret;
-	migdb_fetch_limit_rate(to_session(kobj), rate);
-	return count;
+	if (ret > 0)
+		migdb_fetch_limit_rate(to_session(kobj), rate);
+	return ret;
 }
 
 RW(fetch_max_bytes_per_s);
@@ -169,13 +167,11 @@ static ssize_t max_inflight_bytes_store(struct kobject *kobj, struct kobj_attrib
 					const char *buf, size_t count)
 {
 	u64 bytes;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &bytes);
 
-	ret = kstrtou64(buf, 0, &bytes);
-	if (ret)
-		return ret;
-	WRITE_ONCE(to_session(kobj)->limits.inflight_bytes, bytes);
-	return count;
+	if (ret > 0)
+		WRITE_ONCE(to_session(kobj)->limits.inflight_bytes, bytes);
+	return ret;
 }
 
 RW(max_inflight_bytes);

@@ -12,6 +12,14 @@
 #include "dest.h"
 #include "internal.h"
 
+/* What was written to a file of one number.  @count, which is not 0, or -errno. */
+ssize_t migdb_sysfs_u64(const char *buf, size_t count, u64 *value)
+{
+	int ret = kstrtou64(buf, 0, value);
+
+	return ret ? ret : count;
+}
+
 static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%d\n", READ_ONCE(migdb_enabled));
@@ -65,13 +73,11 @@ static ssize_t fetch_max_bytes_per_s_store(struct kobject *kobj, struct kobj_att
 					   const char *buf, size_t count)
 {
 	u64 rate;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &rate);
 
-	ret = kstrtou64(buf, 0, &rate);
-	if (ret)
-		return ret;
-	migdb_fetch_set_rate(rate);
-	return count;
+	if (ret > 0)
+		migdb_fetch_set_rate(rate);
+	return ret;
 }
 
 static ssize_t max_inflight_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -84,15 +90,13 @@ static ssize_t max_inflight_bytes_store(struct kobject *kobj, struct kobj_attrib
 					const char *buf, size_t count)
 {
 	u64 bytes;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &bytes);
 
-	ret = kstrtou64(buf, 0, &bytes);
-	if (ret)
-		return ret;
-	if (!bytes)
+	if (ret > 0 && !bytes)
 		return -EINVAL;
-	WRITE_ONCE(migdb_max_inflight_bytes, bytes);
-	return count;
+	if (ret > 0)
+		WRITE_ONCE(migdb_max_inflight_bytes, bytes);
+	return ret;
 }
 
 static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
