@@ -34,6 +34,9 @@ FIXTURE_TEARDOWN(fetch)
 	mdb_sysfs_write("max_inflight_bytes", 64 << 20);
 	if (!self->r.nr_pages)
 		return;
+	/* closing waits for reads: a test that has failed may have left it suspended */
+	if (self->name[0])
+		dm_suspend(self->name, false);
 	mdb_close(&self->r.src);
 	mdb_close(&self->r.dst);
 	if (self->dm_fd >= 0)
