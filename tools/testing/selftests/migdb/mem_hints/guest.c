@@ -417,6 +417,50 @@ int dm_suspend(int ctl, const char *name)
 
 /* ---- channel -------------------------------------------------------------- */
 
+/* ---- what processes say --------------------------------------------------- */
+
+int hint_dev = -1;
+long hint_syscall = -1;
+
+int hint_call(unsigned int op, void *arg, size_t size)
+{
+	long ret;
+
+	if (hint_dev < 0)
+		hint_dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
+	if (hint_syscall >= 0)
+		ret = syscall(hint_syscall, op, arg, size, 0);
+	else
+		ret = ioctl(hint_dev, _IOC(_IOC_READ | _IOC_WRITE, MEM_HINT_IOC_TYPE,
+					   MEM_HINT_IOC_NR(op), size), arg);
+	return ret < 0 ? -errno : ret;
+}
+
+int do_bind(int fd, void *addr, uint64_t len, uint64_t offset)
+{
+	struct mem_hint_bind a = {
+		.fd = fd, .addr = (uintptr_t)addr, .len = len, .offset = offset,
+	};
+
+	return call(BIND, &a);
+}
+
+int do_unbind(void *addr, uint64_t len)
+{
+	struct mem_hint_unbind a = { .addr = (uintptr_t)addr, .len = len };
+
+	return call(UNBIND, &a);
+}
+
+int do_class(int class, void *addr, uint64_t len)
+{
+	struct mem_hint_set_class a = {
+		.class = class, .addr = (uintptr_t)addr, .len = len,
+	};
+
+	return call(CLASS, &a);
+}
+
 /* Tries again while the guest has not taken in those that came before. */
 int channel_connect(void)
 {

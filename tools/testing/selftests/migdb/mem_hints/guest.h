@@ -71,6 +71,15 @@ int dm_named(int ctl, unsigned long cmd, const char *name, const char *target,
 /* From now on I/O to it hangs; DM_DEV_SUSPEND by dm_named() resumes it. */
 int dm_suspend(int ctl, const char *name);
 
+/* What processes say: 0, what the call returns, or a negative errno. */
+extern int hint_dev;		/* /dev/mem_hints; opened by the first call */
+extern long hint_syscall;	/* if not -1: by this system call instead */
+int hint_call(unsigned int op, void *arg, size_t size);
+#define call(op, arg) hint_call(MEM_HINT_OP_##op, arg, sizeof(*(arg)))
+int do_bind(int fd, void *addr, uint64_t len, uint64_t offset);
+int do_unbind(void *addr, uint64_t len);
+int do_class(int class, void *addr, uint64_t len);
+
 /* Channel */
 int channel_connect(void);
 int channel_send(int fd, int type, uint32_t seq, const void *payload,

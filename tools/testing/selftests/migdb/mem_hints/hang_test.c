@@ -46,34 +46,13 @@
 #define FULL_MAPS	(65536 / MEM_HINT_MAX_SEGMENTS)	/* as many as there may be */
 #define RANGES		2000	/* discardable ones of who keeps its lock */
 
-static int dev = -1, ctl;
+static int ctl;
 
 /* ---- calls and migrations ------------------------------------------------- */
 
-static int call_size(unsigned int op, void *arg, size_t size)
-{
-	if (dev < 0)
-		dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
-	return ioctl(dev, _IOC(_IOC_READ | _IOC_WRITE, MEM_HINT_IOC_TYPE,
-			       MEM_HINT_IOC_NR(op), size), arg) < 0 ? -errno : 0;
-}
-
-#define call(op, arg) call_size(MEM_HINT_OP_##op, arg, sizeof(*(arg)))
-
-static int do_bind(int fd, void *addr, uint64_t len)
-{
-	struct mem_hint_bind a = { .fd = fd, .addr = (uintptr_t)addr, .len = len };
-
-	return call(BIND, &a);
-}
-
 static int do_discardable(void *addr, uint64_t len)
 {
-	struct mem_hint_set_class a = {
-		.class = MEM_HINT_CLASS_DISCARDABLE, .addr = (uintptr_t)addr, .len = len,
-	};
-
-	return call(CLASS, &a);
+	return do_class(MEM_HINT_CLASS_DISCARDABLE, addr, len);
 }
 
 /* A map of @nr segments for a virtual disk; 0: none. */
@@ -274,7 +253,7 @@ static bool locked_costs_nobody(void)
 	CHECK(read(from[0], &c, 1) == 1);
 	/* We come after it. */
 	p = locked_pages(64);
-	CHECK(!do_bind(data, p, 64 * PAGE));
+	CHECK(!do_bind(data, p, 64 * PAGE, 0));
 	CHECK(!dm_suspend(ctl, VOLUME));
 	CHECK(write(to[1], "x", 1) == 1 && read(from[0], &c, 1) == 1);
 	fd = migration_start(DISCARDABLE);
@@ -355,7 +334,7 @@ static bool late_snapshot_forgets_nothing(void)
 	CHECK(mount_volume());
 	CHECK(files_in_pieces(1, &data));
 	CHECK(!do_map(volume_nr, 1));
-	CHECK(!do_bind(data, bound, PAGE));
+	CHECK(!do_bind(data, bound, PAGE, 0));
 	CHECK(!do_discardable(p, 8 * PAGE));
 	nr = references();
 	CHECK(!dm_suspend(ctl, VOLUME));
@@ -404,7 +383,7 @@ static bool other_user(int data, int out, int in)
 	CHECK(p && !setgroups(0, NULL) && !setresgid(OTHER_UID, OTHER_UID, OTHER_UID) &&
 	      !setresuid(OTHER_UID, OTHER_UID, OTHER_UID));
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	CHECK(!do_bind(data, p, 64 * PAGE));
+	CHECK(!do_bind(data, p, 64 * PAGE, 0));
 	CHECK(write(out, "x", 1) == 1 && read(in, &c, 1) == 1);
 	return true;
 }
@@ -423,7 +402,7 @@ static bool hung_files_cost_one_start(void)
 	CHECK(files_in_pieces(HUNG_FILES, fds));
 	CHECK(!do_map(volume_nr, 1));
 	for (i = 0; i < HUNG_FILES; i++)
-		CHECK(!do_bind(fds[i], bound + i * PAGE, PAGE));
+		CHECK(!do_bind(fds[i], bound + i * PAGE, PAGE, 0));
 	CHECK(!pipe(to) && !pipe(from));
 	if (!fork())
 		_exit(!other_user(data, from[1], to[0]));

@@ -44,24 +44,8 @@
 #define READY_MS	1000
 #define GENEROUS_MS	20000	/* emulation on a busy machine */
 
-static int dev = -1;
 static long nr_syscall = -1;
 static bool by_syscall;
-
-/* 0 or a negative errno. */
-static int call_size(unsigned int op, void *arg, size_t size)
-{
-	long ret;
-
-	if (by_syscall)
-		ret = syscall(nr_syscall, op, arg, size, 0);
-	else
-		ret = ioctl(dev, _IOC(_IOC_READ | _IOC_WRITE, MEM_HINT_IOC_TYPE,
-				      MEM_HINT_IOC_NR(op), size), arg);
-	return ret < 0 ? -errno : ret;
-}
-
-#define call(op, arg) call_size(MEM_HINT_OP_##op, arg, sizeof(*(arg)))
 
 static int do_file(int fd, unsigned int *file)
 {
@@ -71,31 +55,6 @@ static int do_file(int fd, unsigned int *file)
 	if (file)
 		*file = a.out_file;
 	return err;
-}
-
-static int do_bind(int fd, void *addr, uint64_t len, uint64_t offset)
-{
-	struct mem_hint_bind a = {
-		.fd = fd, .addr = (uintptr_t)addr, .len = len, .offset = offset,
-	};
-
-	return call(BIND, &a);
-}
-
-static int do_unbind(void *addr, uint64_t len)
-{
-	struct mem_hint_unbind a = { .addr = (uintptr_t)addr, .len = len };
-
-	return call(UNBIND, &a);
-}
-
-static int do_class(int class, void *addr, uint64_t len)
-{
-	struct mem_hint_set_class a = {
-		.class = class, .addr = (uintptr_t)addr, .len = len,
-	};
-
-	return call(CLASS, &a);
 }
 
 static int do_pool(void *addr, unsigned int shift, uint64_t nr, void *desc)
@@ -250,8 +209,9 @@ FIXTURE_SETUP(mem_hint)
 		nr_syscall = strtol(text, NULL, 0);
 	if (by_syscall && nr_syscall < 0)
 		SKIP(return, "this kernel has no mem_hint()");
-	dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
-	ASSERT_GE(dev, 0);
+	hint_syscall = by_syscall ? nr_syscall : -1;
+	hint_dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(hint_dev, 0);
 	self->data = open(DATA, O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(self->data, 0);
 }
@@ -301,10 +261,10 @@ T(unknown)
 	int want = by_syscall ? -EOPNOTSUPP : -ENOTTY;
 	char buf[64] = {};
 
-	EXPECT_EQ(call_size(0, buf, sizeof(buf)), want);
-	EXPECT_EQ(call_size(MEM_HINT_OP_READY + 1, buf, sizeof(buf)), want);
-	EXPECT_EQ(call_size(100, buf, sizeof(buf)), want);
-	EXPECT_EQ(ioctl(dev, _IO(0xBD, 0x41), buf), -1);
+	EXPECT_EQ(hint_call(0, buf, sizeof(buf)), want);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_READY + 1, buf, sizeof(buf)), want);
+	EXPECT_EQ(hint_call(100, buf, sizeof(buf)), want);
+	EXPECT_EQ(ioctl(hint_dev, _IO(0xBD, 0x41), buf), -1);
 	EXPECT_EQ(errno, ENOTTY);
 }
 
@@ -317,17 +277,17 @@ T(sizes)
 	for (op = 1; op <= MEM_HINT_OP_READY; op++) {
 		for (size = 0; size < sizes[op]; size++) {
 			memset(buf, 0, sizeof(buf));
-			ASSERT_EQ(call_size(op, buf, size), -EINVAL);
+			ASSERT_EQ(hint_call(op, buf, size), -EINVAL);
 		}
 		memset(buf, 0, sizeof(buf));
 		buf[sizes[op]] = 1;
-		EXPECT_EQ(call_size(op, buf, sizes[op] + 1), -E2BIG);
+		EXPECT_EQ(hint_call(op, buf, sizes[op] + 1), -E2BIG);
 		buf[sizes[op]] = 0;
-		EXPECT_EQ(call_size(op, buf, 4097), -E2BIG);
+		EXPECT_EQ(hint_call(op, buf, 4097), -E2BIG);
 	}
 	/* A longer struct with nothing in its tail is as good. */
 	memset(buf, 0, sizeof(buf));
-	EXPECT_EQ(call_size(MEM_HINT_OP_QUERY, buf, 4096), 0);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_QUERY, buf, 4096), 0);
 }
 
 T(flags)
@@ -343,7 +303,7 @@ T(flags)
 				continue;
 			memset(buf, 0, sizeof(buf));
 			memcpy(buf, &flags, sizeof(flags));
-			ASSERT_EQ(call_size(op, buf, sizes[op]), -EINVAL) {
+			ASSERT_EQ(hint_call(op, buf, sizes[op]), -EINVAL) {
 				TH_LOG("op %u, flag %x", op, flags);
 			}
 		}
@@ -355,12 +315,12 @@ T(pointers)
 	unsigned int op;
 
 	for (op = 1; op <= MEM_HINT_OP_READY; op++) {
-		EXPECT_EQ(call_size(op, NULL, sizes[op]), -EFAULT);
-		EXPECT_EQ(call_size(op, (void *)-4096UL, sizes[op]), -EFAULT);
+		EXPECT_EQ(hint_call(op, NULL, sizes[op]), -EFAULT);
+		EXPECT_EQ(hint_call(op, (void *)-4096UL, sizes[op]), -EFAULT);
 	}
-	EXPECT_EQ(call_size(MEM_HINT_OP_QUERY, ro, sizes[1]), -EFAULT);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_QUERY, ro, sizes[1]), -EFAULT);
 	/* Who cannot be answered has changed nothing. */
-	EXPECT_EQ(call_size(MEM_HINT_OP_EVENTS, ro, sizes[MEM_HINT_OP_EVENTS]), -EFAULT);
+	EXPECT_EQ(hint_call(MEM_HINT_OP_EVENTS, ro, sizes[MEM_HINT_OP_EVENTS]), -EFAULT);
 	EXPECT_LT(open("/dev/null", O_RDONLY), self->data + 2);
 }
 
@@ -397,7 +357,7 @@ T(files)
 	EXPECT_EQ(do_file(open("/dev/vda", O_RDONLY), NULL), -EOPNOTSUPP);
 	EXPECT_EQ(do_file(open("/init", O_RDONLY), NULL), -EOPNOTSUPP);
 	EXPECT_EQ(do_file(memfd_create("x", 0), NULL), -EOPNOTSUPP);
-	EXPECT_EQ(do_file(dev, NULL), -EOPNOTSUPP);
+	EXPECT_EQ(do_file(hint_dev, NULL), -EOPNOTSUPP);
 	EXPECT_EQ(do_file(open(DATA, O_PATH), NULL), -EBADF);
 	EXPECT_EQ(do_file(open(DATA, O_WRONLY), NULL), -EBADF);
 	EXPECT_EQ(query().out_nr_files, 0);
@@ -1695,7 +1655,7 @@ T(events)
 	EXPECT_EQ(call(WAIT, &w), 0);
 	EXPECT_EQ(w.out_event.seq, e[0].seq);
 	/* The device can be read, too. */
-	EXPECT_EQ(read(dev, e, sizeof(e[0])), sizeof(e[0]));
+	EXPECT_EQ(read(hint_dev, e, sizeof(e[0])), sizeof(e[0]));
 	EXPECT_EQ(e[0].type, MEM_HINT_EVENT_START);
 }
 

@@ -45,7 +45,7 @@
 #define CAROL		1003
 #define DAVE		1004
 
-static int dev = -1, data = -1;
+static int data = -1;
 
 /* ---- users ---------------------------------------------------------------- */
 
@@ -109,29 +109,9 @@ static bool all_gone(void)
 
 /* ---- calls ---------------------------------------------------------------- */
 
-static int do_bind(void *addr, uint64_t len, uint64_t offset)
+static int bind_data(void *addr, uint64_t len, uint64_t offset)
 {
-	struct mem_hint_bind a = {
-		.fd = data, .addr = (uintptr_t)addr, .len = len, .offset = offset,
-	};
-
-	return ioctl(dev, MEM_HINT_IOC_BIND, &a) ? -errno : 0;
-}
-
-static int do_unbind(void *addr, uint64_t len)
-{
-	struct mem_hint_unbind a = { .addr = (uintptr_t)addr, .len = len };
-
-	return ioctl(dev, MEM_HINT_IOC_UNBIND, &a) ? -errno : 0;
-}
-
-static int do_class(int class, void *addr, uint64_t len)
-{
-	struct mem_hint_set_class a = {
-		.class = class, .addr = (uintptr_t)addr, .len = len,
-	};
-
-	return ioctl(dev, MEM_HINT_IOC_CLASS, &a) ? -errno : 0;
+	return do_bind(data, addr, len, offset);
 }
 
 static char *map_at(void *at, size_t len, int prot)
@@ -149,7 +129,7 @@ static char *map(size_t len)
 
 static int bind_one(long arg)
 {
-	return do_bind(map(PAGE), PAGE, 0);
+	return bind_data(map(PAGE), PAGE, 0);
 }
 
 /* ---- shares --------------------------------------------------------------- */
@@ -188,7 +168,7 @@ static int name_files(long how_many)
 	for (i = 0; i < how_many; i++) {
 		snprintf(path, sizeof(path), "/mnt/f/%d", i);
 		a.fd = open(path, O_RDONLY | O_CLOEXEC);
-		err = ioctl(dev, MEM_HINT_IOC_FILE, &a) ? -errno : 0;
+		err = call(FILE, &a);
 		close(a.fd);
 		if (err)
 			return err;
@@ -247,12 +227,12 @@ static int bind_many(long sets)
 	if (err)
 		return err;
 	for (i = 0; i < nr; i++) {
-		err = do_bind(p + 2 * i * PAGE, PAGE, 0);
+		err = bind_data(p + 2 * i * PAGE, PAGE, 0);
 		if (err)
 			break;
 	}
 	last = p + 2 * (i - 1) * PAGE;
-	if (err && i && (do_bind(last, PAGE, PAGE) || do_unbind(last, PAGE)))
+	if (err && i && (bind_data(last, PAGE, PAGE) || do_unbind(last, PAGE)))
 		return -EIO;
 	return err;
 }
@@ -280,7 +260,7 @@ static int be_reader(long how_many)
 	for (i = 0; i < how_many; i++) {
 		struct mem_hint_events a = { .flags = MEM_HINT_EVENTS_READY };
 
-		if (ioctl(dev, MEM_HINT_IOC_EVENTS, &a))
+		if (call(EVENTS, &a))
 			return i ? i : -errno;
 	}
 	return i;
@@ -396,17 +376,17 @@ static int name_with_limit(long limit)
 		a.fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (setrlimit(RLIMIT_NOFILE, &lim))
 			return -errno;
-		if (ioctl(dev, MEM_HINT_IOC_FILE, &a))
+		if (call(FILE, &a))
 			break;
 		/* The same one again is no other one. */
-		if (ioctl(dev, MEM_HINT_IOC_FILE, &a))
+		if (call(FILE, &a))
 			return -EINVAL;
 		close(a.fd);
 	}
 	if (i != limit || errno != EMFILE)
 		return i;
 	lim.rlim_cur++;
-	if (setrlimit(RLIMIT_NOFILE, &lim) || ioctl(dev, MEM_HINT_IOC_FILE, &a))
+	if (setrlimit(RLIMIT_NOFILE, &lim) || call(FILE, &a))
 		return -errno;
 	return 0;
 }
@@ -492,9 +472,9 @@ static int name_nothing(long arg)
 		return -ENOMEM;
 	for (i = 0; i < 512; i++)	/* a table of pages, and a page, for each 2 MiB */
 		q[i * (2UL << 20)] = 1;
-	return do_bind(p, TIB, 0) ?: do_bind(q, 1UL << 30, 0) ?:
+	return bind_data(p, TIB, 0) ?: bind_data(q, 1UL << 30, 0) ?:
 	       do_class(MEM_HINT_CLASS_DISCARDABLE, p, TIB) ?:
-	       (ioctl(dev, MEM_HINT_IOC_POOL, &pool) ? -errno : 0);
+	       call(POOL, &pool);
 }
 
 /* 64 pages that hold the beginning of DATA. */
@@ -502,7 +482,7 @@ static char *some_pages(void)
 {
 	char *p = locked_pages(64);
 
-	return p && !do_bind(p, 64 * PAGE, 0) ? p : NULL;
+	return p && !bind_data(p, 64 * PAGE, 0) ? p : NULL;
 }
 
 static bool all_in(char *p, unsigned int nr)
@@ -555,7 +535,7 @@ static int name_much(long times)
 		if (mmap(at, DATA_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED |
 			 MAP_POPULATE, shared, 0) != at)
 			return -ENOMEM;
-		err = do_bind(at, DATA_LEN, 0);
+		err = bind_data(at, DATA_LEN, 0);
 	}
 	return err;
 }
@@ -607,7 +587,7 @@ static bool test_turns(void)
 	CHECK(p);
 	/* Below it, so that it is looked at last. */
 	CHECK(name_much(mine) == 0);
-	CHECK(!do_bind(p, PAGE, 0));
+	CHECK(!bind_data(p, PAGE, 0));
 	fd = migration_start(0);
 	CHECK(fd >= 0);
 	ksft_print_msg("%lu of %lu pages in %lu us\n", of_snapshot("frames"),
@@ -651,7 +631,7 @@ IN_CHILD(test_turns)
 
 static bool test_unload(void)
 {
-	close(dev);
+	close(hint_dev);
 	CHECK(!module_unload_wait());
 	return true;
 }
@@ -676,8 +656,8 @@ int main(void)
 	if (data < 0)
 		ksft_exit_skip("no " DATA ": to be run by run.sh\n");
 	if (!module_load("allow_local=1 ready_ms=200 walk_ms=4000"))
-		dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
-	if (dev < 0)
+		hint_dev = open("/dev/mem_hints", O_RDWR | O_CLOEXEC);
+	if (hint_dev < 0)
 		ksft_exit_fail_msg("no /dev/mem_hints\n");
 	return run_tests(tests, sizeof(tests) / sizeof(tests[0]));
 }
