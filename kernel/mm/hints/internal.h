@@ -52,6 +52,7 @@ struct mhint_stats {
 	u64 table_pages;	/* the root included */
 	u64 nr_stale;		/* entries cleared: the block was written elsewhere */
 	u64 index_bytes;
+	u64 note_bytes;		/* buffers, and what waits while frozen */
 };
 
 void mhint_get_stats(struct mhint_stats *stats);

@@ -78,7 +78,7 @@ static bool frozen;
 static bool discardable;	/* such entries may be there */
 static bool hot;		/* likewise, from processes */
 static LIST_HEAD(pending);
-static u64 nr_pending, max_pending;
+static u64 nr_pending, max_pending, pending_bytes;
 
 /* ---- table pages -------------------------------------------------------- */
 
@@ -230,6 +230,7 @@ static void put_aside(const struct mhint_note *note)
 			return;
 		}
 		c->nr = 0;
+		pending_bytes += PAGE_SIZE;
 		list_add_tail(&c->list, &pending);
 	}
 	c->notes[c->nr++] = *note;
@@ -461,6 +462,7 @@ void mhint_thaw(void)
 		cond_resched();
 	}
 	nr_pending = 0;
+	pending_bytes = 0;
 	drop_stale_disks();
 	publish();
 	mutex_unlock(&mhint_drain_lock);
@@ -602,6 +604,8 @@ void mhint_get_stats(struct mhint_stats *stats)
 		stats->counts.noted += READ_ONCE(r->counts.noted);
 		stats->counts.dropped += READ_ONCE(r->counts.dropped);
 		stats->counts.misaligned += READ_ONCE(r->counts.misaligned);
+		stats->note_bytes += (r->bufs[0].size + r->bufs[1].size) *
+				     sizeof(struct mhint_note);
 	}
 	mutex_lock(&mhint_drain_lock);
 	stats->counts.dropped += lost;
@@ -610,6 +614,7 @@ void mhint_get_stats(struct mhint_stats *stats)
 	stats->table_pages = table.nr_pages + 1;
 	stats->nr_stale = nr_stale;
 	stats->index_bytes = by_block.nr_bytes;
+	stats->note_bytes += pending_bytes;
 	mutex_unlock(&mhint_drain_lock);
 }
 

@@ -97,6 +97,7 @@ STAT_ATTR(nr_misaligned, stats.counts.misaligned);
 STAT_ATTR(nr_frames_valid, stats.nr_valid);
 STAT_ATTR(nr_stale, stats.nr_stale);
 STAT_ATTR(index_bytes, stats.index_bytes);
+STAT_ATTR(note_bytes, stats.note_bytes);
 STAT_ATTR(table_bytes, stats.table_pages * MEM_HINT_FRAME_SIZE);
 
 static ssize_t nr_taken_back_show(struct kobject *kobj,
@@ -211,6 +212,7 @@ static struct attribute *mhint_attrs[] = {
 	&nr_taken_back_attr.attr,
 	&table_bytes_attr.attr,
 	&index_bytes_attr.attr,
+	&note_bytes_attr.attr,
 	&policy_attr.attr,
 	&policy_state_attr.attr,
 	&policy_runs_attr.attr,

@@ -206,6 +206,29 @@ static bool test_freeze(void)
 	return true;
 }
 
+/* Notes that wait are counted with the memory, and are gone in the end. */
+static bool test_note_bytes(void)
+{
+	const uint64_t buffers = 2 * 4096 * sizeof(uint64_t) * 2;	/* of a CPU */
+	uint64_t before = hints_u64("note_bytes"), now = before, begin;
+	char *pages = locked_pages(2048);
+	int fd = channel_connect(), i;
+
+	CHECK(before && before % buffers == 0);
+	CHECK(channel_hello(fd, NULL, NULL, 0));
+	CHECK(channel_start(fd, 0) == MEM_HINT_MSG_STARTED);
+	/* more than the buffers take, so some are put aside */
+	for (i = 0; i < 4; i++)
+		CHECK(pread(vda, pages, 2048 * PAGE, 2048 * PAGE) == 2048 * PAGE);
+	for (begin = now_ms(); now == before && now_ms() - begin < 20000; usleep(10000))
+		now = hints_u64("note_bytes");
+	CHECK(now > before && (now - before) % PAGE == 0);
+	CHECK(channel_complete(fd) == MEM_HINT_MSG_COMPLETED);
+	CHECK(hints_u64("note_bytes") == before);
+	close(fd);
+	return true;
+}
+
 static bool test_frozen_rules(void)
 {
 	int fd = channel_connect(), err;
@@ -756,6 +779,7 @@ static const struct test tests[] = {
 	{ "HELLO: root, counts, disks", test_hello },
 	{ "START brings in what was noted before", test_start_drains },
 	{ "frozen table stands still, COMPLETE catches up", test_freeze },
+	{ "frozen: notes that wait are counted", test_note_bytes },
 	{ "frozen: no disabling, no unloading", test_frozen_rules },
 	{ "thaws when the connection is closed", test_thaw_on_close },
 	{ "thaws when the host is killed", test_thaw_on_kill },
