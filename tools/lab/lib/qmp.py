@@ -6,13 +6,14 @@
   qmp.py ADDR hmp COMMAND     one human monitor command
   qmp.py ADDR wait SECONDS    until the monitor answers
   qmp.py migrate SRC DST URI [--cap NAME=on|off] [--src-cap ...] [--param NAME=VALUE]
-         [--timeout S] [--cancel-after S] [--answered FILE] [--trial]
+         [--timeout S] [--cancel-after S] [--answered FILE] [--nearly FILE] [--trial]
         Sets capabilities on both ends (--src-cap: on the source only), starts
         the destination's listener at URI and migrates there.  Prints one JSON
         object; times are those of this machine's clock, from the accepted
         command to the destination's completion.
         --answered: makes FILE when the source has hashed all that x-migdb will not send,
         and the destination has said of each page that it is built, or must be sent.
+        --nearly: makes FILE when less than 16 MiB are left to send.
         --trial: the VM stays where it is.  A migration that is done before it
         is cancelled stops short of the switchover and is cancelled there.
 
@@ -120,6 +121,10 @@ def value_of(text):
         return {"on": True, "off": False}.get(text, text)
 
 
+def nearly_sent(info):
+    return info.get("status") == "active" and info["ram"]["remaining"] < 16 << 20
+
+
 def all_answered(migdb):
     return (migdb and migdb["state"] == "active" and migdb["built-pages"] > 0 and migdb["unconfirmed-pages"] == 0 and
             migdb["candidate-pages"] == migdb["recorded-pages"] + migdb["dropped-pages"])
@@ -170,6 +175,9 @@ def migrate(opt):
             if opt.answered and all_answered(info.get("x-migdb")):
                 with open(opt.answered, "x", encoding="utf-8"):
                     opt.answered = None
+            if opt.nearly and nearly_sent(info):
+                with open(opt.nearly, "x", encoding="utf-8"):
+                    opt.nearly = None
         s_end, d_end = migration_end(src), migration_end(dst)
         if s_end and s_end[1] != "completed":
             out["status"] = s_end[1]
@@ -214,6 +222,7 @@ def main():
         p.add_argument("--timeout", type=float, default=300)
         p.add_argument("--cancel-after", type=float, default=0)
         p.add_argument("--answered")
+        p.add_argument("--nearly")
         p.add_argument("--trial", action="store_true")
         return migrate(p.parse_args())
     if len(sys.argv) != 4 or sys.argv[2] not in ("cmd", "hmp", "wait"):

@@ -92,7 +92,7 @@ tables_right() {
 	content_served db "$dir/flip.served" && cmp "$dir/flip.stored" "$dir/flip.served"
 }
 
-plan 36
+plan 37
 dir=$BUILD/tests/vm-oracle
 faulty=$BUILD/tests/vm-oracle-faulty
 "$TOP/tools/build/modules" faulty >&2
@@ -167,19 +167,25 @@ check "the bytes are put right" flip_rows b "$ram" back
 stays b
 
 # A destination that builds pages from records although the stream has brought them
-# since.  Storage is so slow that half of the pages are still to be read when the rest of
-# memory is sent, and faster than the link, or QEMU would not wait for it.
+# since.  Until the rest of memory is nearly sent, storage is so slow that most pages are
+# still to be read, so that some of what the clients write to is among them.  Then it is
+# faster than the link, or QEMU would not wait for it.
 faulty_module a 2
 run_warm db
 vm_lab link --rate 60mbit
-vm_lab storage --rate 9000000 a
 vm_start db a --incoming
+vm_lab storage --rate 4000000 a
 vm_built db a "$dir/late.cmp.built" &
 watcher=$!
+{ wait_for 300 test -e "$dir/nearly" && vm_lab storage --rate 60000000 a; } &
+raiser=$!
 # To all tables: what is first on the disk has been read by then.
 GUEST_TABLES=$all_tables run_clients_start db rw "$dir" late
-check "records consumed too late: moves" vm_migrate db b a "$dir/late" "${caps[@]}"
+check "records consumed too late: moves" vm_migrate db b a "$dir/late" "${caps[@]}" --nearly "$dir/nearly"
 wait $watcher || true
+rc=0
+wait $raiser || rc=$?
+check "records consumed too late: the rest of memory was sent by then" test $rc = 0
 check_fails "the oracle finds it" vm_oracle db b a "$dir/late.cmp" "${masks[@]}"
 check "in pages that were built" older_pages "$dir/late.cmp"
 diag "$(tail -1 "$dir/late.cmp")"
