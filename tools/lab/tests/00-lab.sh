@@ -137,6 +137,7 @@ shell_has_terminal() {
 # Whatever is missing is installed and built now, so that what follows is interrupted
 # where it starts hosts.
 set_up() {
+	(install_packages iputils-ping) &&
 	bash -c '. "$0/tools/lab/lib/hosts.sh"; emulator_ready; image_ready' "$TOP" >&2
 }
 
