@@ -90,6 +90,16 @@
 /* How often a read that waits for its turn looks whether the rate has changed. */
 #define MIGDB_RATE_LOOK_JIFFIES	(HZ / 4)
 
+/*
+ * Pages that go over the link although storage has them (MIGDB_TAKE): rates are as
+ * of the last so many ns; what is taken at a time is on its way for a part of a
+ * second, so that the rates that decided are still the rates; and at least so many,
+ * which is also what is taken before anything is known of the link.
+ */
+#define MIGDB_METER_NS			(500ull * 1000 * 1000)
+#define MIGDB_TAKE_BATCHES_PER_S	4u
+#define MIGDB_TAKE_PROBE_PAGES		256u
+
 /* Longest wait that a caller may ask MIGDB_DRAIN for. */
 #define MIGDB_MAX_GRACE_NS	(10ull * 1000 * 1000 * 1000)
 

@@ -114,8 +114,33 @@ bool migdb_windows_next(struct migdb_windows *w, u64 *first, u64 *end, u64 *expe
 	w->next = b;
 	if (!sum)
 		return false;
+	w->start = start;
 	*first = bucket_where(w, bucket_disk(w, start), start);
 	/* behind a disk's last block is the next disk: add, do not or */
+	*end = bucket_where(w, bucket_disk(w, last), last) + (1ULL << w->shift);
+	*expected = sum;
+	return true;
+}
+
+bool migdb_windows_prev(struct migdb_windows *w, u64 *first, u64 *end, u64 *expected)
+{
+	u32 b = w->start, start = 0, last = 0;
+	u64 sum = 0;
+
+	while (b--) {
+		if (!w->count[b])
+			continue;
+		if (sum && sum + w->count[b] > w->max_entries)
+			break;
+		if (!sum)
+			last = b;
+		sum += w->count[b];
+		start = b;
+	}
+	w->start = start;
+	if (!sum)
+		return false;
+	*first = bucket_where(w, bucket_disk(w, start), start);
 	*end = bucket_where(w, bucket_disk(w, last), last) + (1ULL << w->shift);
 	*expected = sum;
 	return true;

@@ -36,6 +36,7 @@ struct migdb_windows {
 	u32 nr_disks;
 	u32 shift;		/* blocks per bucket, log2 */
 	u32 next;		/* first bucket of the next window */
+	u32 start;		/* first bucket of this window: where prev() goes on */
 	u32 nr_buckets;
 	u32 max_entries;
 	u32 *first_bucket;	/* per disk, and one more: nr_buckets */
@@ -56,6 +57,12 @@ void migdb_windows_note(struct migdb_windows *w, u32 disk, u64 block);
  * False when there is none left.
  */
 bool migdb_windows_next(struct migdb_windows *w, u64 *first, u64 *end, u64 *expected);
+/*
+ * The window before the last one that next() or prev() gave: its end is not behind
+ * that one's beginning, and none of its candidates was in a later one.  False when
+ * there is none.  It does not move next().
+ */
+bool migdb_windows_prev(struct migdb_windows *w, u64 *first, u64 *end, u64 *expected);
 /* Sort by (where, index). May sleep in between. */
 void migdb_cand_sort(struct migdb_cand *c, u64 nr);
 

@@ -194,6 +194,52 @@ static void window_covers(struct kunit *test)
 	}
 }
 
+/* Back again: each candidate that was before the last window, once, and in order. */
+static void window_back(struct kunit *test)
+{
+	struct test_rng rng = { .state = 32 };
+	u32 nr_cand = 3000, round, i, tail;
+	u64 *where = kunit_kcalloc(test, nr_cand, sizeof(*where), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, where);
+	for (round = 0; round < 30; round++) {
+		u64 blocks[2] = { 1 + test_rng_below(&rng, 100000), 5000 };
+		u32 max = 1 + test_rng_below(&rng, 900);
+		u64 first = 0, end, nr, in, border, delivered = 0;
+		struct migdb_windows w;
+
+		KUNIT_ASSERT_EQ(test, migdb_windows_init(&w, blocks, 2, max), 0);
+		/* nothing is before the first */
+		KUNIT_EXPECT_FALSE(test, migdb_windows_prev(&w, &first, &end, &nr));
+		for (i = 0; i < nr_cand; i++) {
+			u32 disk = test_rng_below(&rng, 2);
+
+			where[i] = migdb_where(disk, test_rng_below(&rng, blocks[disk]));
+			migdb_windows_note(&w, disk, migdb_where_block(where[i]));
+		}
+		while (migdb_windows_next(&w, &first, &end, &nr))
+			;
+		border = first;
+		for (i = 0, tail = 0; i < nr_cand; i++)
+			tail += where[i] >= border;
+		while (migdb_windows_prev(&w, &first, &end, &nr)) {
+			KUNIT_ASSERT_LT(test, first, end);
+			KUNIT_ASSERT_LE(test, end, border);
+			border = first;
+			for (i = 0, in = 0; i < nr_cand; i++)
+				in += where[i] >= first && where[i] < end;
+			KUNIT_ASSERT_EQ(test, in, nr);
+			if (in > max)
+				KUNIT_ASSERT_LE(test, end - first, 1ULL << w.shift);
+			delivered += in;
+		}
+		KUNIT_ASSERT_EQ(test, delivered + tail, (u64)nr_cand);
+		KUNIT_EXPECT_FALSE(test, migdb_windows_prev(&w, &first, &end, &nr));
+		KUNIT_EXPECT_FALSE(test, migdb_windows_next(&w, &first, &end, &nr));
+		migdb_windows_destroy(&w);
+	}
+}
+
 enum order { RANDOM, SORTED, REVERSED, EQUAL, ONE_BLOCK, TWO_VALUES, HIGH_BITS, RUNS, NR_ORDERS };
 
 static const char * const order_str[NR_ORDERS] = {
@@ -298,6 +344,7 @@ static struct kunit_case window_cases[] = {
 	KUNIT_CASE(window_limits),
 	KUNIT_CASE(window_saturates),
 	KUNIT_CASE(window_covers),
+	KUNIT_CASE(window_back),
 	KUNIT_CASE_PARAM(window_sort, order_gen_params),
 	{}
 };
