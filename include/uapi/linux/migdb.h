@@ -164,6 +164,7 @@ enum migdb_disk_type {
  * @MIGDB_REASON_FOREIGN_REAPER: somebody else reset the dirty ring
  * @MIGDB_REASON_UNCOVERED: dirty page outside the memory table
  * @MIGDB_REASON_UNARMED: not armed when it was to be hashed
+ * @MIGDB_REASON_TAKEN: the link had nothing else to do (MIGDB_TAKE)
  * @MIGDB_NR_REASONS: number of values
  *
  * Part of the stream and of the statistics; new values are added at the end.
@@ -187,7 +188,8 @@ enum migdb_reason {
 	MIGDB_REASON_FOREIGN_REAPER = 15,
 	MIGDB_REASON_UNCOVERED = 16,
 	MIGDB_REASON_UNARMED = 17,
-	MIGDB_NR_REASONS = 18,
+	MIGDB_REASON_TAKEN = 18,
+	MIGDB_NR_REASONS = 19,
 };
 
 enum {
@@ -211,6 +213,7 @@ enum {
 	MIGDB_CMD_COMPLETE,
 	MIGDB_CMD_ABORT,
 	MIGDB_CMD_STATS,
+	MIGDB_CMD_TAKE,
 	MIGDB_CMD_END,
 };
 
@@ -247,6 +250,7 @@ struct migdb_get_info {
 };
 
 #define MIGDB_FEATURE_RING	(1ULL << 0)	/* MIGDB_BIND_KVM, MIGDB_HARVEST */
+#define MIGDB_FEATURE_TAKE	(1ULL << 1)	/* MIGDB_TAKE */
 
 #define MIGDB_GET_INFO _IO(MIGDB_TYPE, MIGDB_CMD_GET_INFO)
 
@@ -611,6 +615,64 @@ struct migdb_reclaim {
 #define MIGDB_RECLAIM _IO(MIGDB_TYPE, MIGDB_CMD_RECLAIM)
 
 /**
+ * enum migdb_take_result - what came of MIGDB_TAKE
+ * @MIGDB_TAKE_DONE: pages were taken: send them, then ask again
+ * @MIGDB_TAKE_MET: nothing is left: the destination has confirmed the rest
+ * @MIGDB_TAKE_SOONER: none now: storage has what is left sooner than the link; ask
+ *	again after some ms, rates change
+ * @MIGDB_TAKE_AGAIN: none found by this call: go on with MIGDB_HASH if it has
+ *	something left, then ask again
+ * @MIGDB_TAKE_LOST: the guest's table does not name any more what is left: wait for
+ *	it, or MIGDB_RECLAIM
+ * @MIGDB_TAKE_NO_PEER: the destination has not answered yet
+ * @MIGDB_TAKE_OFF: sysfs "adaptive" is 0: wait for the destination
+ */
+enum migdb_take_result {
+	MIGDB_TAKE_DONE = 0,
+	MIGDB_TAKE_MET = 1,
+	MIGDB_TAKE_SOONER = 2,
+	MIGDB_TAKE_AGAIN = 3,
+	MIGDB_TAKE_LOST = 4,
+	MIGDB_TAKE_NO_PEER = 5,
+	MIGDB_TAKE_OFF = 6,
+};
+
+/**
+ * struct migdb_take - ioctl(MIGDB_TAKE)
+ * @size: sizeof(struct migdb_take)
+ * @flags: must be 0
+ * @max_pages: take no more than so many; not 0
+ * @out_taken: pages that entered the send queue
+ * @out_left: pages that are still the destination's to build
+ * @out_build_bytes_per_s: how fast it builds, as of now; 0: not known, or not at all
+ * @out_send_bytes_per_s: how fast what was taken has left, likewise
+ * @out_result: enum migdb_take_result
+ * @__reserved: must be 0
+ *
+ * Source, TRACKING and SEALED, for a sender that has nothing to send: moves pages
+ * from the far end of the set, which the destination reads last, to the send queue,
+ * as many as the link is likely to carry before storage has brought the others.  Send
+ * all of them (MIGDB_DEQUEUE), and the stream before them, and call it again when
+ * they have left: the time in between is how the kernel learns what the link can do.
+ * Beside MIGDB_HASH it waits for that.  Reads the hint table once at most.
+ * After EINTR (killed) and ECANCELED some may have been taken: they are in the send
+ * queue.
+ */
+struct migdb_take {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 max_pages;
+	__aligned_u64 out_taken;
+	__aligned_u64 out_left;
+	__aligned_u64 out_build_bytes_per_s;
+	__aligned_u64 out_send_bytes_per_s;
+	__u32 out_result;
+	__u32 __reserved;
+};
+
+#define MIGDB_TAKE _IO(MIGDB_TYPE, MIGDB_CMD_TAKE)
+
+/**
  * struct migdb_seal - ioctl(MIGDB_SEAL)
  * @size: sizeof(struct migdb_seal)
  * @flags: must be 0
@@ -747,7 +809,8 @@ struct migdb_abort {
  * @out_by_reason: pages not built, by enum migdb_reason
  *
  * recorded = built + revoked + returned + unconfirmed, on the source;
- * candidates = recorded + dropped + not yet hashed.  Works in every state.
+ * candidates = recorded + dropped + not yet hashed.  Works in every state.  The
+ * struct grows with enum migdb_reason: who has less of it gets less.
  */
 struct migdb_stats {
 	__u32 size;

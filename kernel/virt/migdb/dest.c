@@ -118,7 +118,7 @@ void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason)
 	migdb_claim_return(&d->claims[index]);
 	migdb_count_reason(s, reason, 1);
 	trace_migdb_return(s->label, MIGDB_ROLE_DEST, index, reason);
-	if (reason == MIGDB_REASON_DIRTY) {
+	if (reason == MIGDB_REASON_DIRTY || reason == MIGDB_REASON_TAKEN) {
 		/* the source knows: it revoked the page */
 		atomic64_inc(&s->n.revoked);
 		return;

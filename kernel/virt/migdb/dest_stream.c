@@ -277,6 +277,8 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_range *range)
 {
 	u64 gfn = le64_to_cpu(range->gfn), end = gfn + le32_to_cpu(range->nr_pages);
+	u32 reason = le32_to_cpu(range->reason) == MIGDB_REASON_TAKEN ? MIGDB_REASON_TAKEN :
+		     MIGDB_REASON_DIRTY;
 	struct migdb_dest *d = s->dst;
 	u64 index;
 	u32 nr, i;
@@ -291,7 +293,7 @@ static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_r
 		mutex_lock(&d->lock);
 		for (i = 0; i < nr; i++)
 			if (migdb_page_state(d, index + i) != MIGDB_PAGE_NONE)
-				migdb_dest_return_locked(s, index + i, MIGDB_REASON_DIRTY);
+				migdb_dest_return_locked(s, index + i, reason);
 		mutex_unlock(&d->lock);
 		up_write(&d->fill_sem);
 	}

@@ -44,6 +44,7 @@ static const u32 allowed_in[MIGDB_CMD_END - MIGDB_CMD_BASE] = {
 	[MIGDB_CMD_COMPLETE - MIGDB_CMD_BASE]		= SEALED | DRAINED | ABORTED,
 	[MIGDB_CMD_ABORT - MIGDB_CMD_BASE]		= RUNNING | ABORTED,
 	[MIGDB_CMD_STATS - MIGDB_CMD_BASE]		= ANY,
+	[MIGDB_CMD_TAKE - MIGDB_CMD_BASE]		= TRACKING | SEALED,
 };
 
 /* 0 (MIGDB_STATE_INVALID): no such arc. */
@@ -135,6 +136,7 @@ static const char * const reason_str[] = {
 	[MIGDB_REASON_FOREIGN_REAPER]	= "foreign_reaper",
 	[MIGDB_REASON_UNCOVERED]	= "uncovered",
 	[MIGDB_REASON_UNARMED]		= "unarmed",
+	[MIGDB_REASON_TAKEN]		= "taken",
 };
 
 const char *migdb_state_str(unsigned int state)

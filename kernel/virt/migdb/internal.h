@@ -35,7 +35,7 @@
  *	rx_write_lock, tx_read_lock, dequeue_lock	the copies of streams and runs
  *	fill_sem (read)					a page that is built
  *	session.lock					arguments of set-up, START's answer
- *	hash_lock					table and bitmap, at SNAPSHOT and HASH
+ *	hash_lock					table and bitmap, at SNAPSHOT, HASH, TAKE
  *	set_lock					the page that is hashed, if it has gone
  *							again since it was brought in; the
  *							bitmap at SNAPSHOT

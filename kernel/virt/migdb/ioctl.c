@@ -42,6 +42,7 @@ union migdb_ucmd {
 	struct migdb_complete complete;
 	struct migdb_abort abort;
 	struct migdb_stats stats;
+	struct migdb_take take;
 };
 
 static int migdb_do_info(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
@@ -54,7 +55,7 @@ static int migdb_do_info(struct migdb_session *s, union migdb_ucmd *u, void __us
 		return -EINVAL;
 	i->out_abi_version = MIGDB_ABI_VERSION;
 	i->out_state = migdb_state(s);
-	i->out_features = IS_ENABLED(CONFIG_KVM) ? MIGDB_FEATURE_RING : 0;
+	i->out_features = MIGDB_FEATURE_TAKE | (IS_ENABLED(CONFIG_KVM) ? MIGDB_FEATURE_RING : 0);
 	i->out_tag_algs = migdb_tag_algs();
 	i->out_page_bytes = MIGDB_PAGE_BYTES;
 	i->out_source_need_bytes = migdb_source_need_bytes(i->nr_pages);
@@ -204,6 +205,13 @@ static int migdb_do_stats(struct migdb_session *s, union migdb_ucmd *u, void __u
 	return 0;
 }
 
+static int migdb_do_take(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
+{
+	if (u->take.__reserved || !u->take.max_pages)
+		return -EINVAL;
+	return migdb_source_take_tail(s, &u->take);
+}
+
 enum {
 	OP_ANYONE = 1,		/* also without being the owner */
 	OP_SETUP = 2,		/* under session.lock: beside START, or a part of it */
@@ -214,15 +222,22 @@ enum {
 struct migdb_ioctl_op {
 	unsigned int cmd;
 	u16 size;
+	u16 least;		/* size that it had at first; 0: has not grown */
 	u16 how;
 	int (*fn)(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg);
 };
 
-#define OP(_cmd, _struct, _fn, _how) \
+/* A struct that was only @_least bytes long. */
+#define OP_GROWN(_cmd, _struct, _least, _fn, _how) \
 	[_IOC_NR(MIGDB_##_cmd) - MIGDB_CMD_BASE] = { \
-		.cmd = MIGDB_##_cmd, .size = sizeof(struct _struct), \
+		.cmd = MIGDB_##_cmd, .size = sizeof(struct _struct), .least = (_least), \
 		.how = (_how), .fn = migdb_do_##_fn, \
 	}
+#define OP(_cmd, _struct, _fn, _how)	OP_GROWN(_cmd, _struct, 0, _fn, _how)
+
+/* With the reasons up to and with "unarmed" */
+#define MIGDB_STATS_LEAST \
+	(offsetof(struct migdb_stats, out_by_reason) + 18 * sizeof(__u64))
 
 static const struct migdb_ioctl_op migdb_ops[] = {
 	OP(GET_INFO, migdb_get_info, info, OP_ANYONE),
@@ -243,7 +258,8 @@ static const struct migdb_ioctl_op migdb_ops[] = {
 	OP(DRAIN, migdb_drain, drain, 0),
 	OP(COMPLETE, migdb_complete, complete, OP_OUT_ON_ERROR),
 	OP(ABORT, migdb_abort, abort, 0),
-	OP(STATS, migdb_stats, stats, OP_ANYONE | OP_SETUP),
+	OP_GROWN(STATS, migdb_stats, MIGDB_STATS_LEAST, stats, OP_ANYONE | OP_SETUP),
+	OP(TAKE, migdb_take, take, 0),
 };
 
 /* The layout is ABI: a struct may only grow at its end. */
@@ -270,6 +286,7 @@ static void __maybe_unused migdb_check_layout(void)
 	BUILD_BUG_ON(sizeof(struct migdb_complete) != 16);
 	BUILD_BUG_ON(sizeof(struct migdb_abort) != 16);
 	BUILD_BUG_ON(sizeof(struct migdb_stats) != 16 + 13 * 8 + MIGDB_NR_REASONS * 8);
+	BUILD_BUG_ON(sizeof(struct migdb_take) != 56);
 	BUILD_BUG_ON(offsetof(struct migdb_start, out_nr_pages) != 104);
 	BUILD_BUG_ON(offsetof(struct migdb_set_disk, identity) != 24);
 }
@@ -308,7 +325,7 @@ long migdb_ioctl(struct migdb_session *s, unsigned int cmd, unsigned long arg)
 		return -ENOTTY;
 	if (get_user(usize, (u32 __user *)uarg))
 		return -EFAULT;
-	if (usize < op->size)
+	if (usize < (op->least ?: op->size))
 		return -EINVAL;
 	if (usize > PAGE_SIZE)
 		return -E2BIG;
@@ -325,7 +342,7 @@ long migdb_ioctl(struct migdb_session *s, unsigned int cmd, unsigned long arg)
 	ret = migdb_run_op(s, op, &u, uarg);
 	if ((ret && !(op->how & OP_OUT_ON_ERROR)) || (op->how & OP_OWN_OUT))
 		return ret;
-	if (copy_to_user(uarg, &u, op->size))
+	if (copy_to_user(uarg, &u, min_t(u32, usize, op->size)))
 		return -EFAULT;
 	return ret;
 }

@@ -115,6 +115,24 @@ RO(queued_pages);
 SHOW(record_bytes_per_s, "%llu", migdb_session_record_rate(s))
 RO(record_bytes_per_s);
 
+/* 0: what the link has to spare stays so */
+SHOW(adaptive, "%d", !READ_ONCE(s->src->no_take))
+
+static ssize_t adaptive_store(struct kobject *kobj, struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	bool on;
+	int ret;
+
+	ret = kstrtobool(buf, &on);
+	if (ret)
+		return ret;
+	WRITE_ONCE(to_session(kobj)->src->no_take, !on);
+	return count;
+}
+
+RW(adaptive);
+
 /* destination */
 SHOW(pending_pages, "%llu", (u64)READ_ONCE(s->dst->todo.nr_set))
 RO(pending_pages);
@@ -206,6 +224,7 @@ static struct attribute *source_attrs[] = {
 	&unconfirmed_pages_attr.attr,
 	&queued_pages_attr.attr,
 	&record_bytes_per_s_attr.attr,
+	&adaptive_attr.attr,
 	NULL,
 };
 

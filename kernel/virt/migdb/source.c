@@ -35,7 +35,7 @@ u64 migdb_source_need_bytes(u64 nr_pages)
 	u64 window = min_t(u64, nr_pages, MIGDB_WINDOW_ENTRIES);
 
 	return sizeof(struct migdb_source) + PAGE_ALIGN(migdb_bitmap_bytes(nr_pages)) +
-	       3 * migdb_bitmap_bytes(nr_pages) + 2 * migdb_hbitmap_bytes(nr_pages) +
+	       3 * migdb_bitmap_bytes(nr_pages) + 3 * migdb_hbitmap_bytes(nr_pages) +
 	       window * sizeof(struct migdb_cand) + MIGDB_WINDOW_BUCKETS * sizeof(u32) +
 	       MIGDB_DEQUEUE_RUNS * sizeof(struct migdb_run) +
 	       sizeof(struct migdb_table_walk) + PAGE_SIZE + MIGDB_TX_MAX_BYTES +
@@ -65,7 +65,7 @@ int migdb_source_create(struct migdb_session *s)
 	src->cand = migdb_zalloc(src->cand_max * sizeof(*src->cand));
 	if (!s->map || !src->armed || !src->recorded || !src->confirmed || !src->walk ||
 	    !src->page || !src->cand || !src->runs || migdb_hbitmap_init(&src->send, n) ||
-	    migdb_hbitmap_init(&src->revoke, n)) {
+	    migdb_hbitmap_init(&src->revoke, n) || migdb_hbitmap_init(&src->revoke_taken, n)) {
 		migdb_source_destroy(s);
 		return -ENOMEM;
 	}
@@ -90,6 +90,7 @@ void migdb_source_destroy(struct migdb_session *s)
 	migdb_windows_destroy(&src->windows);
 	migdb_hbitmap_destroy(&src->send);
 	migdb_hbitmap_destroy(&src->revoke);
+	migdb_hbitmap_destroy(&src->revoke_taken);
 	migdb_map_put(s->map);
 	s->map = NULL;
 	kfree(src);
@@ -137,7 +138,8 @@ bool migdb_source_take(struct migdb_session *s, u64 index, u32 reason, bool queu
 			atomic64_inc(&s->n.returned);
 		/* what the destination gave back it does not build */
 		if (!by_dest)
-			migdb_hbitmap_set(&src->revoke, index);
+			migdb_hbitmap_set(reason == MIGDB_REASON_TAKEN && src->says_taken ?
+					  &src->revoke_taken : &src->revoke, index);
 	} else {
 		atomic64_inc(&s->n.dropped);
 	}

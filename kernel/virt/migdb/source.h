@@ -18,6 +18,7 @@
 
 #include "hbitmap.h"
 #include "internal.h"
+#include "split.h"
 #include "table.h"
 #include "window.h"
 
@@ -30,7 +31,7 @@ struct migdb_source {
 	struct migdb_cand *cand;	/* of the present window, sorted */
 	u64 cand_max;
 	u64 nr_cand;
-	u64 next_cand;
+	struct migdb_ends ends;		/* of cand[]: HASH from the front, TAKE from the back */
 	u64 window_first, window_end;
 	bool window_due;		/* it is chosen and not in cand[] yet */
 	u64 nr_left;			/* candidates not looked at yet; READ_ONCE elsewhere */
@@ -48,9 +49,15 @@ struct migdb_source {
 	u64 nr_unconfirmed;		/* set, recorded, not confirmed */
 	struct migdb_hbitmap send;
 	struct migdb_hbitmap revoke;
+	struct migdb_hbitmap revoke_taken;	/* likewise, and the peer is told why */
+	struct migdb_split split;	/* what MIGDB_TAKE goes by */
+	bool welcomed;			/* the destination has answered */
+	bool says_taken;		/* and knows MIGDB_REASON_TAKEN */
 	bool finish_due;		/* SEAL: end mark follows the last revoke */
 	u64 nr_named;			/* rx_lock: our pages in all lists of the destination */
 	bool frozen;			/* aborted: set and queue take no more, see freeze() */
+
+	bool no_take;			/* the operator's: READ_ONCE, WRITE_ONCE */
 
 	struct mutex dequeue_lock;	/* outside set_lock: guards runs */
 	struct migdb_run *runs;		/* MIGDB_DEQUEUE_RUNS: on their way to user space */
@@ -84,5 +91,10 @@ bool migdb_source_tx_pending(struct migdb_session *s);
 int migdb_source_snapshot(struct migdb_session *s, struct migdb_snapshot *arg);
 int migdb_source_hash(struct migdb_session *s, struct migdb_hash *arg);
 void migdb_source_unhash(struct migdb_session *s, u32 reason);
+int migdb_source_collect(struct migdb_session *s);
+
+/* source_take.c */
+extern bool migdb_adaptive;
+int migdb_source_take_tail(struct migdb_session *s, struct migdb_take *arg);
 
 #endif /* _MIGDB_SOURCE_H */

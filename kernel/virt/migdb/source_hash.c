@@ -301,31 +301,33 @@ void migdb_source_unhash(struct migdb_session *s, u32 reason)
 	migdb_tx_wake(s);
 }
 
-/* Choose the next window; false if there is none. */
+/* Choose the next window; false if there is none, and the last one is still there. */
 static bool migdb_next_window(struct migdb_session *s)
 {
 	struct migdb_source *src = s->src;
 	u64 expected;
 
-	src->nr_cand = 0;
-	src->next_cand = 0;
 	if (!src->window_due)
 		src->window_due = migdb_windows_next(&src->windows, &src->window_first,
 						     &src->window_end, &expected);
 	return src->window_due;
 }
 
-/* Its candidates into cand[].  Interrupted: the window is still due. */
-static int migdb_collect_window(struct migdb_session *s)
+/* Its candidates into cand[].  Interrupted: there are none, and the window is still due. */
+int migdb_source_collect(struct migdb_session *s)
 {
 	struct migdb_walk_ctx ctx = { .s = s };
 	struct migdb_source *src = s->src;
 	int ret;
 
+	lockdep_assert_held(&src->hash_lock);
+	src->nr_cand = 0;
+	migdb_ends_init(&src->ends, 0);
 	ret = migdb_walk_regions(&ctx, &migdb_window_ops);
 	if (ret)
 		return ret;
 	migdb_cand_sort(src->cand, src->nr_cand);
+	migdb_ends_init(&src->ends, src->nr_cand);
 	src->window_due = false;
 	return 0;
 }
@@ -369,7 +371,7 @@ static void migdb_batch_add(struct migdb_batch *b, const struct migdb_region *r,
  */
 static void migdb_fault_in(struct migdb_session *s, u32 n)
 {
-	const struct migdb_cand *c = &s->src->cand[s->src->next_cand];
+	const struct migdb_cand *c = &s->src->cand[s->src->ends.head];
 	const struct migdb_region *r;
 	char __user *uptr;
 
@@ -437,7 +439,7 @@ static int migdb_hash_batch(struct migdb_session *s, struct migdb_batch *b, u32 
 	struct migdb_tx_frame *f;
 	u32 i, n;
 
-	n = min3((u64)max, (u64)MIGDB_SET_BATCH_PAGES, src->nr_cand - src->next_cand);
+	n = min3((u64)max, (u64)MIGDB_SET_BATCH_PAGES, migdb_ends_unhashed(&src->ends));
 	f = migdb_tx_alloc(migdb_records_bytes(MIGDB_SET_BATCH_PAGES, MIGDB_SET_BATCH_PAGES));
 	if (!f)
 		return -ENOMEM;
@@ -448,7 +450,7 @@ static int migdb_hash_batch(struct migdb_session *s, struct migdb_batch *b, u32 
 	migdb_fault_in(s, n);
 	mutex_lock(&src->set_lock);
 	for (i = 0; i < n; i++)
-		if (!migdb_hash_one(s, &src->cand[src->next_cand + i], b, !i))
+		if (!migdb_hash_one(s, &src->cand[src->ends.head + i], b, !i))
 			break;
 	n = i;
 	if (b->nr_pages) {
@@ -466,7 +468,7 @@ static int migdb_hash_batch(struct migdb_session *s, struct migdb_batch *b, u32 
 	mutex_unlock(&src->set_lock);
 	migdb_span_end(&s->n.recording);
 	kvfree(f);
-	src->next_cand += n;
+	src->ends.head += n;
 	return n;
 }
 
@@ -484,13 +486,16 @@ static int migdb_hash_locked(struct migdb_session *s, struct migdb_hash *arg)
 		migdb_source_unhash(s, MIGDB_REASON_DISABLED);
 		return 0;
 	}
+	/* all is hashed: cand[] is MIGDB_TAKE's from now on */
+	if (!src->nr_left)
+		return 0;
 	b = kmalloc(sizeof(*b), MIGDB_GFP);
 	if (!b)
 		return -ENOMEM;
 	while (hashed < arg->max_pages && migdb_state(s) == MIGDB_STATE_TRACKING) {
 		if (!migdb_tx_has_room(s))
 			break;
-		if (src->next_cand == src->nr_cand) {
+		if (!migdb_ends_unhashed(&src->ends)) {
 			if (!migdb_next_window(s)) {
 				/* what the later walks did not find again */
 				migdb_source_unhash(s, MIGDB_REASON_BAD_RANGE);
@@ -500,7 +505,7 @@ static int migdb_hash_locked(struct migdb_session *s, struct migdb_hash *arg)
 			if (walked)
 				break;
 			walked = true;
-			ret = migdb_collect_window(s);
+			ret = migdb_source_collect(s);
 			if (ret)
 				break;
 			continue;

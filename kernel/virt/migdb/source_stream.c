@@ -6,6 +6,7 @@
  * Frames come in one at a time, under session.rx_lock.
  */
 #include <linux/bitmap.h>
+#include <linux/ktime.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -51,6 +52,7 @@ int migdb_source_hello(struct migdb_session *s)
 static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u64 end, u32 reason)
 {
 	struct migdb_source *src = s->src;
+	u64 built = 0;
 
 	lockdep_assert_held(&src->set_lock);
 	for (index = find_next_and_bit(src->set, src->recorded, end, index); index < end;
@@ -59,6 +61,7 @@ static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u6
 			if (!__test_and_set_bit(index, src->confirmed)) {
 				src->nr_unconfirmed--;
 				atomic64_inc(&s->n.built);
+				built++;
 			}
 		} else {
 			/* also a page that was confirmed before: the last word counts */
@@ -66,6 +69,18 @@ static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u6
 					  true, true);
 		}
 	}
+	if (built)
+		migdb_split_built(&src->split, built, ktime_get_ns());
+}
+
+static void migdb_source_welcome(struct migdb_session *s, const struct migdb_wire_end *end)
+{
+	struct migdb_source *src = s->src;
+
+	mutex_lock(&src->set_lock);
+	src->welcomed = true;
+	src->says_taken = le64_to_cpu(end->recorded) & MIGDB_OFFER_TAKEN;
+	mutex_unlock(&src->set_lock);
 }
 
 /*
@@ -103,6 +118,8 @@ int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 
 	switch (f->type) {
 	case MIGDB_FRAME_WELCOME:
+		migdb_source_welcome(s, f->data);
+		fallthrough;
 	case MIGDB_FRAME_DRAINED:
 		migdb_tx_wake(s);	/* the eventfd: look at the statistics */
 		return 0;
@@ -126,11 +143,14 @@ int migdb_source_rx(struct migdb_session *s, const struct migdb_frame *f)
 
 bool migdb_source_tx_pending(struct migdb_session *s)
 {
-	return READ_ONCE(s->src->revoke.nr_set) || READ_ONCE(s->src->finish_due);
+	struct migdb_source *src = s->src;
+
+	return READ_ONCE(src->revoke.nr_set) || READ_ONCE(src->revoke_taken.nr_set) ||
+	       READ_ONCE(src->finish_due);
 }
 
 /* A frame of revokes.  Under set_lock; 0 or -ENOMEM: they are still queued then. */
-static int migdb_tx_revokes(struct migdb_session *s)
+static int migdb_tx_revokes(struct migdb_session *s, struct migdb_hbitmap *b, u32 reason)
 {
 	struct migdb_source *src = s->src;
 	struct migdb_wire_range *ranges;
@@ -141,21 +161,21 @@ static int migdb_tx_revokes(struct migdb_session *s)
 	u32 n, max;
 
 	lockdep_assert_held(&src->set_lock);
-	max = min_t(u64, src->revoke.nr_set, MIGDB_LIST_FRAME_RUNS);
+	max = min_t(u64, b->nr_set, MIGDB_LIST_FRAME_RUNS);
 	f = migdb_tx_alloc(migdb_list_bytes(max));
 	if (!f)
 		return -ENOMEM;
 	list = (struct migdb_wire_list *)f->data;
 	ranges = migdb_list_ranges(list);
-	for (n = 0; n < max && src->revoke.nr_set; n++) {
+	for (n = 0; n < max && b->nr_set; n++) {
 		/* a run may go on in the next region, which is elsewhere for the guest */
-		first = migdb_hbitmap_next(&src->revoke, 0);
+		first = migdb_hbitmap_next(b, 0);
 		r = migdb_region_of_index(&s->regions, first);
 		count = min_t(u64, migdb_region_left(r, first), MIGDB_HARVEST_BATCH);
-		count = migdb_hbitmap_pop_run(&src->revoke, first, count, &first);
+		count = migdb_hbitmap_pop_run(b, first, count, &first);
 		ranges[n].gfn = cpu_to_le64(migdb_region_gfn(r, first));
 		ranges[n].nr_pages = cpu_to_le32(count);
-		ranges[n].reason = cpu_to_le32(MIGDB_REASON_DIRTY);
+		ranges[n].reason = cpu_to_le32(reason);
 	}
 	list->nr_runs = cpu_to_le32(n);
 	migdb_tx_append(s, f, MIGDB_FRAME_REVOKE, migdb_list_bytes(n));
@@ -176,10 +196,12 @@ int migdb_source_tx(struct migdb_session *s)
 
 	while (more && !ret) {
 		mutex_lock(&src->set_lock);
-		more = src->revoke.nr_set && migdb_tx_has_room(s);
-		if (more)
-			ret = migdb_tx_revokes(s);
-		if (src->finish_due && !src->revoke.nr_set) {
+		more = (src->revoke.nr_set || src->revoke_taken.nr_set) && migdb_tx_has_room(s);
+		if (more && src->revoke.nr_set)
+			ret = migdb_tx_revokes(s, &src->revoke, MIGDB_REASON_DIRTY);
+		else if (more)
+			ret = migdb_tx_revokes(s, &src->revoke_taken, MIGDB_REASON_TAKEN);
+		if (src->finish_due && !src->revoke.nr_set && !src->revoke_taken.nr_set) {
 			ret = migdb_tx_end(s, MIGDB_FRAME_FINISH, 0);
 			src->finish_due = ret;
 		}

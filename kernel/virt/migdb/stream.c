@@ -94,7 +94,8 @@ int migdb_tx_end(struct migdb_session *s, u32 type, u32 reason)
 	if (!f)
 		return -ENOMEM;
 	end = (struct migdb_wire_end *)f->data;
-	end->recorded = cpu_to_le64(atomic64_read(&s->n.recorded));
+	end->recorded = cpu_to_le64(type == MIGDB_FRAME_WELCOME ? MIGDB_OFFER_TAKEN :
+				    atomic64_read(&s->n.recorded));
 	end->built = cpu_to_le64(atomic64_read(&s->n.built));
 	end->returned = cpu_to_le64(atomic64_read(&s->n.returned));
 	end->reason = cpu_to_le32(reason);

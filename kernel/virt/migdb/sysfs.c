@@ -11,6 +11,7 @@
 
 #include "dest.h"
 #include "internal.h"
+#include "source.h"
 
 /* What was written to a file of one number.  @count, which is not 0, or -errno. */
 ssize_t migdb_sysfs_u64(const char *buf, size_t count, u64 *value)
@@ -99,11 +100,30 @@ static ssize_t max_inflight_bytes_store(struct kobject *kobj, struct kobj_attrib
 	return ret;
 }
 
+static ssize_t adaptive_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(migdb_adaptive));
+}
+
+static ssize_t adaptive_store(struct kobject *kobj, struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	bool on;
+	int ret;
+
+	ret = kstrtobool(buf, &on);
+	if (ret)
+		return ret;
+	WRITE_ONCE(migdb_adaptive, on);
+	return count;
+}
+
 static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
 static struct kobj_attribute max_sessions_attr = __ATTR_RW(max_sessions);
 static struct kobj_attribute nr_sessions_attr = __ATTR_RO(nr_sessions);
 static struct kobj_attribute fetch_max_bytes_per_s_attr = __ATTR_RW(fetch_max_bytes_per_s);
 static struct kobj_attribute max_inflight_bytes_attr = __ATTR_RW(max_inflight_bytes);
+static struct kobj_attribute adaptive_attr = __ATTR_RW(adaptive);
 
 static struct attribute *migdb_attrs[] = {
 	&enabled_attr.attr,
@@ -111,6 +131,7 @@ static struct attribute *migdb_attrs[] = {
 	&nr_sessions_attr.attr,
 	&fetch_max_bytes_per_s_attr.attr,
 	&max_inflight_bytes_attr.attr,
+	&adaptive_attr.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(migdb);

@@ -31,7 +31,8 @@
 	EM(MIGDB_REASON_BAD_STREAM, "bad_stream")	\
 	EM(MIGDB_REASON_FOREIGN_REAPER, "foreign_reaper")	\
 	EM(MIGDB_REASON_UNCOVERED, "uncovered")	\
-	EM_END(MIGDB_REASON_UNARMED, "unarmed")
+	EM(MIGDB_REASON_UNARMED, "unarmed")	\
+	EM_END(MIGDB_REASON_TAKEN, "taken")
 
 #define MIGDB_TRACE_STATES			\
 	EM(MIGDB_STATE_IDLE, "idle")		\
@@ -52,6 +53,15 @@
 	EM(MIGDB_CLAIM_SENT, "sent")		\
 	EM_END(MIGDB_CLAIM_RETURNED, "returned")
 
+#define MIGDB_TRACE_TAKES			\
+	EM(MIGDB_TAKE_DONE, "taken")		\
+	EM(MIGDB_TAKE_MET, "met")		\
+	EM(MIGDB_TAKE_SOONER, "sooner")		\
+	EM(MIGDB_TAKE_AGAIN, "again")		\
+	EM(MIGDB_TAKE_LOST, "lost")		\
+	EM(MIGDB_TAKE_NO_PEER, "no_peer")	\
+	EM_END(MIGDB_TAKE_OFF, "off")
+
 /* The numbers of these names, for who reads the format file */
 #undef EM
 #undef EM_END
@@ -62,6 +72,7 @@ MIGDB_TRACE_REASONS
 MIGDB_TRACE_STATES
 MIGDB_TRACE_ROLES
 MIGDB_TRACE_CLAIMS
+MIGDB_TRACE_TAKES
 
 /* And the names of these numbers, for who reads the events */
 #undef EM
@@ -148,6 +159,30 @@ TRACE_EVENT(migdb_place,
 	),
 	TP_printk("label=%s page=%llu result=%s", __get_str(label), __entry->page,
 		  __print_symbolic(__entry->claim, MIGDB_TRACE_CLAIMS))
+);
+
+TRACE_EVENT(migdb_take,
+	TP_PROTO(const char *label, const struct migdb_take *take),
+	TP_ARGS(label, take),
+	TP_STRUCT__entry(
+		__string(label, label)
+		__field(u64, taken)
+		__field(u64, left)
+		__field(u64, build)
+		__field(u64, send)
+		__field(u32, result)
+	),
+	TP_fast_assign(
+		__assign_str(label);
+		__entry->taken = take->out_taken;
+		__entry->left = take->out_left;
+		__entry->build = take->out_build_bytes_per_s;
+		__entry->send = take->out_send_bytes_per_s;
+		__entry->result = take->out_result;
+	),
+	TP_printk("label=%s taken=%llu left=%llu build=%llu send=%llu result=%s",
+		  __get_str(label), __entry->taken, __entry->left, __entry->build,
+		  __entry->send, __print_symbolic(__entry->result, MIGDB_TRACE_TAKES))
 );
 
 TRACE_EVENT(migdb_return,

@@ -25,6 +25,13 @@
 #define MIGDB_WIRE_VERSION	1
 #define MIGDB_WIRE_VERSION_MIN	1
 
+/*
+ * What the destination can, in "recorded" of WELCOME: nothing is recorded by then, so
+ * a peer that knows of no features says 0, and one that does not look there is not
+ * disturbed.  The source uses what it knows of it and ignores the rest.
+ */
+#define MIGDB_OFFER_TAKEN	BIT_ULL(0)	/* reason "taken" in REVOKE */
+
 enum migdb_frame_type {
 	MIGDB_FRAME_INVALID = 0,
 	MIGDB_FRAME_HELLO = 1,
@@ -102,7 +109,7 @@ struct migdb_wire_range {
 /* FINISH, ABORT, WELCOME, DRAINED: a few numbers; @reason: any of an ABORT, a known one else. */
 struct migdb_wire_end {
 	struct migdb_wire_hdr hdr;
-	__le64 recorded;
+	__le64 recorded;	/* WELCOME: MIGDB_OFFER_* */
 	__le64 built;
 	__le64 returned;
 	__le32 reason;

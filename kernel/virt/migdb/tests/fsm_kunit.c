@@ -40,6 +40,7 @@ static const struct cmd_case cmd_cases[] = {
 	CMD(COMPLETE, "SDO"),
 	CMD(ABORT, "ATSFDO"),
 	CMD(STATS, "IATSFDXO"),
+	CMD(TAKE, "TS"),
 };
 
 static void cmd_desc(const struct cmd_case *c, char *desc)

@@ -177,6 +177,33 @@ TEST_F_TIMEOUT(trace, failures, 60)
 	EXPECT_EQ(1, COUNT("migdb_return", SRC, "page=1000 reason=io_error "));
 }
 
+/* Pages that the link takes off storage: how many, and why none. */
+TEST_F_TIMEOUT(trace, take, 60)
+{
+	struct rig *r = &self->r;
+	struct migdb_take t;
+
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(mdb_take(&r->src, 100, &t));
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1));
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(mdb_take(&r->src, 100, &t));
+	ASSERT_EQ(100, t.out_taken);
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 0));
+	ASSERT_OK(rig_pump(r));
+	ASSERT_OK(rig_settle(r, 10000));
+	ASSERT_OK(mdb_take(&r->src, 100, &t));
+	ASSERT_OK(look(self));
+	EXPECT_EQ(3, COUNT("migdb_take", SRC));
+	EXPECT_EQ(1, COUNT("migdb_take", SRC, "taken=0 left=960 build=0 send=0 result=no_peer"));
+	EXPECT_EQ(1, COUNT("migdb_take", SRC, "taken=100 left=", "result=taken"));
+	EXPECT_EQ(1, COUNT("migdb_take", SRC, "taken=0 left=0 ", "result=met"));
+	EXPECT_EQ(100, COUNT("migdb_return", SRC, "reason=taken "));
+	EXPECT_EQ(100, COUNT("migdb_return", DST, "reason=taken "));
+}
+
 /* A move of the reference VMM with its ring: harvests, all that the session counted. */
 TEST_F_TIMEOUT(trace, harvest, 120)
 {

@@ -60,6 +60,7 @@ int mdb_harvest(struct mdb *m, u64 *harvested, u64 *queued);
 int mdb_dequeue(struct mdb *m, struct migdb_run *runs, u32 max_runs, u64 max_pages,
 		u32 *nr_runs, u64 *left);
 int mdb_reclaim(struct mdb *m, u64 *pages);
+int mdb_take(struct mdb *m, u64 max_pages, struct migdb_take *out);
 int mdb_seal(struct mdb *m, u64 *unconfirmed, u64 *queued);
 
 /* Destination. */
@@ -73,6 +74,7 @@ int mdb_abort(struct mdb *m, u32 reason);
 int mdb_stats(struct mdb *m, struct migdb_stats *st);
 const char *mdb_reason_name(u32 reason);
 const char *mdb_state_name(u32 state);
+const char *mdb_take_name(u32 result);
 
 /* The bitmap of a source is the kernel's: read it, never cache it. */
 static inline bool mdb_bit(const struct mdb *m, u64 page)

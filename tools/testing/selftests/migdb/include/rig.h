@@ -71,7 +71,8 @@ size_t wire_frame(const struct wire *w, size_t at);
  * A peer that is hostile: frames that are as they should be, but for what they
  * say.  The layout is the kernel's, see wire.h there.
  */
-enum { FRAME_RECORDS = 2, FRAME_REVOKE = 3, FRAME_BUILT = 17, FRAME_RETURN = 18 };
+enum { FRAME_RECORDS = 2, FRAME_REVOKE = 3, FRAME_WELCOME = 16, FRAME_BUILT = 17,
+       FRAME_RETURN = 18 };
 
 struct wire_range {
 	u64 gfn;
@@ -88,6 +89,9 @@ int wire_list(struct wire *w, const struct wire *hello, u32 type, u32 seq,
 	      const struct wire_range *ranges, u32 nr);
 int wire_records(struct wire *w, const struct wire *hello, u32 seq,
 		 const struct wire_run *runs, u32 nr);
+
+/* WELCOME, FINISH and the like; @recorded is the first number. */
+int wire_end(struct wire *w, const struct wire *hello, u32 type, u32 seq, u64 recorded);
 
 /* rig_pump: both directions, once. */
 int rig_pump(struct rig *r);

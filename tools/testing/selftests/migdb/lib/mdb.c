@@ -229,6 +229,12 @@ int mdb_reclaim(struct mdb *m, u64 *pages)
 	return rc;
 }
 
+int mdb_take(struct mdb *m, u64 max_pages, struct migdb_take *out)
+{
+	*out = (struct migdb_take){ .max_pages = max_pages };
+	return CMD(m, MIGDB_TAKE, out);
+}
+
 int mdb_seal(struct mdb *m, u64 *unconfirmed, u64 *queued)
 {
 	struct migdb_seal s = {};
@@ -305,6 +311,7 @@ const char *mdb_reason_name(u32 reason)
 		[MIGDB_REASON_FOREIGN_REAPER] = "foreign_reaper",
 		[MIGDB_REASON_UNCOVERED] = "uncovered",
 		[MIGDB_REASON_UNARMED] = "unarmed",
+		[MIGDB_REASON_TAKEN] = "taken",
 	};
 
 	return reason < MIGDB_NR_REASONS && names[reason] ? names[reason] : "unknown";
@@ -325,6 +332,21 @@ const char *mdb_state_name(u32 state)
 	};
 
 	return state < sizeof(names) / sizeof(*names) ? names[state] : "unknown";
+}
+
+const char *mdb_take_name(u32 result)
+{
+	static const char * const names[] = {
+		[MIGDB_TAKE_DONE] = "done",
+		[MIGDB_TAKE_MET] = "met",
+		[MIGDB_TAKE_SOONER] = "sooner",
+		[MIGDB_TAKE_AGAIN] = "again",
+		[MIGDB_TAKE_LOST] = "lost",
+		[MIGDB_TAKE_NO_PEER] = "no_peer",
+		[MIGDB_TAKE_OFF] = "off",
+	};
+
+	return result < sizeof(names) / sizeof(*names) ? names[result] : "unknown";
 }
 
 static int sysfs_open(const char *name, int flags)

@@ -260,6 +260,15 @@ int wire_list(struct wire *w, const struct wire *hello, u32 type, u32 seq,
 	return wire_seal(w, hello, type, seq, (u32[]){ nr, 0 }, ranges, nr * sizeof(*ranges), 0);
 }
 
+int wire_end(struct wire *w, const struct wire *hello, u32 type, u32 seq, u64 recorded)
+{
+	u32 nr[2];
+
+	memcpy(nr, &recorded, sizeof(nr));
+	/* built, returned, reason and what is reserved */
+	return wire_seal(w, hello, type, seq, nr, (u64[3]){}, 24, 0);
+}
+
 int wire_records(struct wire *w, const struct wire *hello, u32 seq,
 		 const struct wire_run *runs, u32 nr)
 {
