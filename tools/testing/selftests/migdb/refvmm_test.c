@@ -23,6 +23,7 @@ FIXTURE_TEARDOWN(refvmm)
 	if (self->v.pid > 0)
 		refvmm_clean(&self->v);
 	mdb_sysfs_write("enabled", 1);
+	mdb_sysfs_write("fetch_max_bytes_per_s", 0);
 }
 
 #define RUN(_rc, _options)						\
@@ -295,6 +296,66 @@ TEST_F_TIMEOUT(refvmm, two_vms_at_once, 180)
 	EXPECT_LT(0, refvmm_number(&other, "built", 1));
 	refvmm_clean(&other);
 	CHECK_BUILT();
+}
+
+/* Both bring pages of the set: storage, and a link that has room; the guest writes. */
+#define CHECK_BOTH()							\
+	do {								\
+		CHECK_BUILT();						\
+		ASSERT_LT(0, refvmm_number(&self->v, "taken", 0))	\
+			TH_LOG("%s", self->v.last);			\
+		TH_LOG("%lld built, %lld taken",			\
+		       (long long)refvmm_number(&self->v, "built", 0),	\
+		       (long long)refvmm_number(&self->v, "taken", 0));	\
+	} while (0)
+
+TEST_F_TIMEOUT(refvmm, adaptive_ring, 120)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 3 << 20));
+	RUN(0, "--ring --adaptive --bandwidth 12");
+	CHECK_BOTH();
+}
+
+TEST_F_TIMEOUT(refvmm, adaptive_bitmap, 120)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1 << 20));
+	RUN(0, "--bitmap --adaptive --bandwidth 24 --cpus 2 --seed 31");
+	CHECK_BOTH();
+}
+
+TEST_F_TIMEOUT(refvmm, adaptive_balloon, 120)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 3 << 20));
+	RUN(0, "--ring --adaptive --balloon --bandwidth 12 --seed 32");
+	CHECK_BOTH();
+}
+
+/* Storage stands still: what it does not bring the link does, while the guest runs. */
+TEST_F_TIMEOUT(refvmm, adaptive_storage_stands_still, 120)
+{
+	s64 taken;
+
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1));
+	RUN(0, "--ring --adaptive --bandwidth 24 --max-ms 60000 --seed 33");
+	CHECK_BOTH();
+	taken = refvmm_number(&self->v, "taken", 0);
+	/* not by the reclaim at the end, with the guest stopped */
+	ASSERT_LT(refvmm_number(&self->v, "returned", 0) - taken, 256)
+		TH_LOG("%s", self->v.last);
+}
+
+TEST_F_TIMEOUT(refvmm, adaptive_link_cut_and_back, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 3 << 20));
+	RUN(0, "--ring --adaptive --bandwidth 24 --cut-after 30000 --attempts 3 --seed 34");
+	ASSERT_EQ(2, refvmm_number(&self->v, "attempt", 0));
+	CHECK_BOTH();
+}
+
+TEST_F_TIMEOUT(refvmm, adaptive_disabled_in_the_middle, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1 << 20));
+	disabled_in_the_middle(_metadata, self, "--ring --adaptive", 2);
 }
 
 /* Each of these breaks one rule on purpose and must be found out. */

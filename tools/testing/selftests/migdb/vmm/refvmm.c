@@ -44,6 +44,7 @@ static const char usage[] =
 "  --warm-ms N, --after-ms N  how long the guest runs before and after (300)\n"
 "  --round-ms N     pause between two rounds of pre-copy (0)\n"
 "  --attempts N     try again after a failure (1)\n"
+"  --adaptive       what the link has to spare brings pages of the set, too\n"
 "  --balloon        the guest gives pages back while it moves\n"
 "  --workers N      of the destination, to fetch and verify (the one that vhost makes)\n"
 "  --claim-by-ioctl the destination does not touch the claim bytes\n"
@@ -96,7 +97,7 @@ enum {
 	OPT_MEM = 256, OPT_CPUS, OPT_ANON, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
-	OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
+	OPT_ADAPTIVE, OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
 	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_DIE_MS, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
 };
 
@@ -111,7 +112,8 @@ static const struct option long_options[] = {
 	{ "max-ms", 1, NULL, OPT_MAX_MS }, { "grace-ms", 1, NULL, OPT_GRACE },
 	{ "warm-ms", 1, NULL, OPT_WARM }, { "after-ms", 1, NULL, OPT_AFTER },
 	{ "round-ms", 1, NULL, OPT_ROUND }, { "attempts", 1, NULL, OPT_ATTEMPTS },
-	{ "progress", 0, NULL, OPT_PROGRESS }, { "balloon", 0, NULL, OPT_BALLOON },
+	{ "progress", 0, NULL, OPT_PROGRESS }, { "adaptive", 0, NULL, OPT_ADAPTIVE },
+	{ "balloon", 0, NULL, OPT_BALLOON },
 	{ "workers", 1, NULL, OPT_WORKERS }, { "claim-by-ioctl", 0, NULL, OPT_CLAIM },
 	{ "session-kib", 1, NULL, OPT_SESSION }, { "fault", 1, NULL, OPT_FAULT },
 	{ "cut-after", 1, NULL, OPT_CUT }, { "die-after", 1, NULL, OPT_DIE },
@@ -206,6 +208,9 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_PROGRESS:
 			o->progress = true;
 			break;
+		case OPT_ADAPTIVE:
+			o->adaptive = true;
+			break;
 		case OPT_BALLOON:
 			o->balloon = true;
 			break;
@@ -292,12 +297,13 @@ static void print_outcome(const struct options *o, const struct outcome *out, in
 	       (unsigned long long)out->sent_bytes, (unsigned long long)(o->vm.bytes / MDB_PAGE),
 	       (unsigned long long)out->pages_skipped, (unsigned long long)out->pages_sent,
 	       (unsigned long long)out->pages_zero);
-	printf("\"source\":{\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"unconfirmed\":%llu,\"dropped\":%llu,\"harvested\":%llu,\"invalidated\":%llu,\"hash_ms\":%.1f,\"memory_bytes\":%llu},",
+	printf("\"source\":{\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"unconfirmed\":%llu,\"dropped\":%llu,\"harvested\":%llu,\"invalidated\":%llu,\"taken\":%llu,\"hash_ms\":%.1f,\"memory_bytes\":%llu},",
 	       (unsigned long long)st->out_recorded, (unsigned long long)st->out_built,
 	       (unsigned long long)st->out_revoked, (unsigned long long)st->out_returned,
 	       (unsigned long long)st->out_unconfirmed, (unsigned long long)st->out_dropped,
 	       (unsigned long long)st->out_harvested,
-	       (unsigned long long)st->out_by_reason[MIGDB_REASON_INVALIDATED], st->out_hash_ns / 1e6,
+	       (unsigned long long)st->out_by_reason[MIGDB_REASON_INVALIDATED],
+	       (unsigned long long)st->out_by_reason[MIGDB_REASON_TAKEN], st->out_hash_ns / 1e6,
 	       (unsigned long long)st->out_memory_bytes);
 	printf("\"dest\":{\"state\":\"%s\",\"recorded\":%llu,\"built\":%llu,\"returned\":%llu,\"read_bytes\":%llu,\"reads\":%llu,\"memory_bytes\":%llu,\"workers\":%u,\"by_reason\":{",
 	       mdb_state_name(r->state), (unsigned long long)r->recorded,

@@ -33,6 +33,7 @@ struct options {
 	u32 warm_ms, after_ms;
 	u32 round_ms;		/* pause between two rounds */
 	u32 attempts;
+	bool adaptive;		/* source: what the link has to spare is used */
 	bool balloon;		/* source: the guest gives pages back while it moves */
 	bool claim_by_ioctl;	/* destination: do not map the claims */
 	u32 workers;		/* destination: vhost workers of its own, 0: the one */

@@ -180,6 +180,20 @@ int session_advance(struct session *s)
 }
 
 /*
+ * Room in a round: the far end of the set, which the destination reads last.  The
+ * stream first: what is revoked there in time is not read.
+ */
+int session_spare(struct session *s, u64 room, bool *more)
+{
+	struct migdb_take t;
+	int rc = mdb_take(&s->mdb, room, &t);
+
+	*more = !rc && (t.out_result == MIGDB_TAKE_DONE || t.out_result == MIGDB_TAKE_SOONER ||
+			t.out_result == MIGDB_TAKE_AGAIN);
+	return rc || !t.out_taken ? rc : carry(s);
+}
+
+/*
  * 4. SEALED: no page enters or leaves the set by itself any more.  What the
  *    destination cannot build comes back to the send queue by its stream.
  */

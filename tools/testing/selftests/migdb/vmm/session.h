@@ -56,6 +56,12 @@ int session_take(struct session *s, u64 *todo);
 /* Hashes some more pages and sends records and revokes. */
 int session_advance(struct session *s);
 
+/*
+ * The link has room for @room pages more: takes them off storage, if it would bring
+ * them later.  @more: or may in a moment.
+ */
+int session_spare(struct session *s, u64 room, bool *more);
+
 /* Guest and devices are stopped, logs are handed in. */
 int session_seal(struct session *s);
 

@@ -320,11 +320,22 @@ static void balloon(struct source *s, u32 odd)
 	}
 }
 
+/* A round that is not full; true: storage and link are still at it. */
+static bool spare(struct source *s, u64 room)
+{
+	bool more = false;
+
+	if (session_ok(s, session_spare(&s->session, room, &more)))
+		session_ok(s, session_take(&s->session, s->todo));
+	return more;
+}
+
 /* Pre-copy rounds with the guest running. */
 static int iterate(struct source *s)
 {
 	u64 start = now_ns(), quiet = 0, left;
 	u32 given_back = s->o->balloon ? 0 : 2;
+	bool more = false;
 	int rc;
 
 	for (;;) {
@@ -338,13 +349,18 @@ static int iterate(struct source *s)
 			balloon(s, given_back++);
 		collect(s);
 		left = count(s);
+		/* after the logs: what is dirty is to be sent anyway */
+		if (s->o->adaptive && s->session.live && left < ROUND_PAGES) {
+			more = spare(s, ROUND_PAGES - left);
+			left = count(s);
+		}
 		progress(s->o, "source: round %llu, %llu pages to send, %llu to hash",
 			 (unsigned long long)s->out->rounds, (unsigned long long)left,
 			 (unsigned long long)s->session.left);
 		if (now_ns() - start > s->o->max_ms * 1000000ULL)
 			return 0;
 		if (left <= STOP_PAGES && !(s->session.live && s->session.left)) {
-			if (!quiet)
+			if (!quiet || more)
 				quiet = now_ns();
 			if (!unconfirmed(s) || now_ns() - quiet > CONFIRM_MS * 1000000ULL)
 				return 0;
