@@ -246,7 +246,6 @@ TEST_F_TIMEOUT(dir, one_session_is_switched_off, 60)
 	u64 bad;
 
 	ASSERT_OK(rig_start(&self->r, PAGES));
-	ASSERT_OK(rig_init(&self->other, PAGES));
 	ASSERT_OK(rig_start(&self->other, PAGES));
 	/* the label was taken: those of the second pair have a number */
 	ASSERT_OK(set("rig-source", "enabled", "0\n"));
@@ -274,7 +273,6 @@ TEST_F_TIMEOUT(dir, one_session_is_slowed_down, 60)
 	start = clock_ms();
 	ASSERT_OK(rig_snapshot(&self->r));
 	ASSERT_OK(rig_hash(&self->r, NULL));
-	ASSERT_OK(rig_init(&self->other, PAGES));
 	ASSERT_OK(rig_start(&self->other, PAGES));
 	ASSERT_OK(rig_settle(&self->other, 20000));
 	EXPECT_EQ(SET, stats_of(&self->other.dst).out_built);

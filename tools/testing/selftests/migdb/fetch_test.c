@@ -798,7 +798,7 @@ TEST_F_TIMEOUT(fetch, reports_in_pieces, 60)
 	rig_exit(r);
 }
 
-/* Two sessions fetch at once from one disk, under one limit. */
+/* Two sessions fetch at once, under one limit. */
 TEST_F_TIMEOUT(fetch, two_migrations_at_once, 60)
 {
 	struct rig other, *r = &self->r;

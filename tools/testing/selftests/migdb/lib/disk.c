@@ -30,9 +30,10 @@ int disk_open(const char *path, int flags)
 
 int disk_create(char path[DISK_PATH_BYTES], const char *name, u64 bytes)
 {
+	static unsigned int nr;		/* who is still reading one of that name keeps it */
 	int fd;
 
-	snprintf(path, DISK_PATH_BYTES, "%s/migdb-%d-%s", disk_dir(), getpid(), name);
+	snprintf(path, DISK_PATH_BYTES, "%s/migdb-%d-%u-%s", disk_dir(), getpid(), nr++, name);
 	fd = disk_open(path, O_RDWR | O_CREAT | O_TRUNC);
 	if (fd >= 0 && ftruncate(fd, bytes)) {
 		close(fd);
