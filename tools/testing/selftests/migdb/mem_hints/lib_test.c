@@ -211,9 +211,10 @@ T(example)
 	vda = disk_id("vda");
 	pool = pool_of(pid);
 	ASSERT_NE(pool, 0);
-	for (i = 0; i < DATA_PAGES; i++)
+	for (i = 0; i < DATA_PAGES; i++) {
 		ASSERT_EQ(entry_of(pid, pool + i * PAGE),
 			  entry_for(vda, PART_BLOCKS + file_block(self->data, i * PAGE)));
+	}
 	EXPECT_TRUE(migration_complete(c));
 	ASSERT_EQ(write(in[1], "\n", 1), 1);
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);

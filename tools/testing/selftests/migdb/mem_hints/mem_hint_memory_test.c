@@ -249,9 +249,10 @@ T(collapsed)
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(snapshot("frames"), 2 * HUGE_PAGES);
 	for (k = 0; k < 2; k++)
-		for (i = 0; i < HUGE_PAGES; i++)
+		for (i = 0; i < HUGE_PAGES; i++) {
 			ASSERT_TRUE(names(p[k] + i * PAGE, self->data,
 					  k * HUGE_PAGE + i * PAGE));
+		}
 	EXPECT_TRUE(migration_complete(fd));
 }
 
