@@ -35,7 +35,7 @@ static struct parsed *parse_cut(struct kunit *test, const struct given *g, int n
 
 		len = sizeof(s) + (strlen(g[i].params) + 8) / 8 * 8;
 		s.next = at + len;
-		strncpy(s.target_type, g[i].type, sizeof(s.target_type) - 1);
+		snprintf(s.target_type, sizeof(s.target_type), "%s", g[i].type);
 		memcpy(data + at, &s, sizeof(s));
 		memcpy(data + at + sizeof(s), g[i].params, strlen(g[i].params) + 1);
 	}
