@@ -72,14 +72,13 @@ static int dm_call(int ctl, unsigned long cmd, uint64_t dev, uint32_t flags)
 		buffer = larger;
 		buffer_size *= 4;
 	}
-	if (buffer->data_start > buffer->data_size || buffer->data_size > buffer_size)
-		return -EPROTO;
-	return 0;
+	return buffer->data_size > buffer_size ? -EPROTO : 0;
 }
 
+/* Where there is none, as of a volume without a table, the size ends before the begin. */
 static const char *dm_data(size_t *size)
 {
-	*size = buffer->data_size - buffer->data_start;
+	*size = buffer->data_size > buffer->data_start ? buffer->data_size - buffer->data_start : 0;
 	return (const char *)buffer + buffer->data_start;
 }
 
