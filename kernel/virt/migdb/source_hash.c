@@ -298,6 +298,7 @@ void migdb_source_unhash(struct migdb_session *s, u32 reason)
 		cond_resched();
 	}
 	WRITE_ONCE(src->nr_left, 0);
+	src->ends.head = src->ends.tail;	/* TAKE has nothing to count here */
 	migdb_tx_wake(s);
 }
 

@@ -64,9 +64,13 @@ static void migdb_source_answer(struct migdb_session *s, u32 type, u64 index, u6
 				built++;
 			}
 		} else {
-			/* also a page that was confirmed before: the last word counts */
-			migdb_source_take(s, index, reason ? reason : MIGDB_REASON_ABORTED,
-					  true, true);
+			/*
+			 * Also a page that was confirmed before: the last word counts.
+			 * Only this side takes pages.
+			 */
+			if (!reason || reason == MIGDB_REASON_TAKEN)
+				reason = MIGDB_REASON_ABORTED;
+			migdb_source_take(s, index, reason, true, true);
 		}
 	}
 	if (built)

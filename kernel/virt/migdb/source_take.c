@@ -95,7 +95,8 @@ static int migdb_take_pages(struct migdb_session *s, u64 nr, struct migdb_take *
 				arg->out_result = MIGDB_TAKE_AGAIN;
 				break;
 			}
-			ret = migdb_take_window(s);
+			/* the guest stands still: no time for a walk of the hint table */
+			ret = READ_ONCE(s->state) == MIGDB_STATE_SEALED ? 0 : migdb_take_window(s);
 			if (!ret)
 				arg->out_result = MIGDB_TAKE_LOST;
 			if (ret <= 0)

@@ -522,6 +522,27 @@ TEST_F_TIMEOUT(adaptive, sealed, 60)
 	END();
 }
 
+/* What is not hashed by then never will be: it is the VMM's, and there is an end. */
+TEST_F_TIMEOUT(adaptive, sealed_before_all_is_hashed, 60)
+{
+	struct rig *r = &self->r;
+	struct migdb_take t = {};
+	int n, i;
+
+	ASSERT_OK(hold_storage());
+	ASSERT_OK(start(r));
+	ASSERT_OK(mdb_hash(&r->src, 100, NULL, NULL));
+	ASSERT_OK(mdb_seal(&r->src, NULL, NULL));
+	ASSERT_OK(rig_pump(r));
+	for (i = 0; i < 20 && t.out_result != MIGDB_TAKE_MET; i++) {
+		ASSERT_OK(mdb_take(&r->src, PAGES, &t));
+		n = rig_deliver_queue(r);
+		ASSERT_LE(0, n);
+	}
+	ASSERT_EQ(MIGDB_TAKE_MET, t.out_result) TH_LOG("%s", mdb_take_name(t.out_result));
+	END();
+}
+
 /* Blocks that are not what the pages hold come back, whoever has taken what. */
 TEST_F_TIMEOUT(adaptive, wrong_blocks, 60)
 {
