@@ -17,6 +17,7 @@
 
 struct parser {
 	struct dmtable *t;
+	bool types_only;
 	char *why;
 	size_t why_size;
 };
@@ -120,16 +121,15 @@ static bool target(struct parser *p, const struct dm_target_spec *spec, const ch
 		return wrong(p, "its targets do not follow each other");
 	p->t->nr_sectors += spec->length;
 	if (!strcmp(type, "linear"))
-		return linear(p, spec, params);
+		return p->types_only || linear(p, spec, params);
 	if (!strcmp(type, "striped"))
-		return striped(p, spec, params);
+		return p->types_only || striped(p, spec, params);
 	return wrong(p, "a target is \"%s\", neither linear nor striped", type);
 }
 
-bool dmtable_parse(struct dmtable *t, const void *data, size_t size,
-		   unsigned int nr_targets, char *why, size_t why_size)
+static bool parse(struct parser p, const void *data, size_t size, unsigned int nr_targets)
 {
-	struct parser p = { .t = t, .why = why, .why_size = why_size };
+	struct dmtable *t = p.t;
 	struct dm_target_spec spec;
 	size_t at = 0;
 	bool ok = true;
@@ -156,4 +156,21 @@ bool dmtable_parse(struct dmtable *t, const void *data, size_t size,
 	if (!ok)
 		t->nr = 0;
 	return ok;
+}
+
+bool dmtable_parse(struct dmtable *t, const void *data, size_t size,
+		   unsigned int nr_targets, char *why, size_t why_size)
+{
+	struct parser p = { .t = t, .why = why, .why_size = why_size };
+
+	return parse(p, data, size, nr_targets);
+}
+
+bool dmtable_types(const void *data, size_t size, unsigned int nr_targets,
+		   char *why, size_t why_size)
+{
+	static struct dmtable t;	/* only its sectors are counted */
+	struct parser p = { .t = &t, .types_only = true, .why = why, .why_size = why_size };
+
+	return parse(p, data, size, nr_targets);
 }

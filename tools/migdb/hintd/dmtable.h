@@ -29,4 +29,11 @@ struct dmtable {
 bool dmtable_parse(struct dmtable *t, const void *data, size_t size,
 		   unsigned int nr_targets, char *why, size_t why_size);
 
+/*
+ * The same of what it has put there without that flag: are all targets of types that
+ * dmtable_parse() takes?  The line of a crypt or integrity target can be its key.
+ */
+bool dmtable_types(const void *data, size_t size, unsigned int nr_targets,
+		   char *why, size_t why_size);
+
 #endif

@@ -40,6 +40,17 @@
 static struct dm_ioctl *buffer;
 static size_t buffer_size;
 
+/*
+ * What is in @buffer can be a key: a target's line of the table is all that it was made
+ * with.  Tables with others than linear and striped are not asked for (see
+ * volume_look()), but one can be loaded in between.
+ */
+static void dm_wipe(void)
+{
+	if (buffer)
+		explicit_bzero(buffer, buffer_size);
+}
+
 /* The answer is in @buffer, and what follows the head of it from dm_data() on. */
 static int dm_call(int ctl, unsigned long cmd, uint64_t dev, uint32_t flags)
 {
@@ -66,9 +77,11 @@ static int dm_call(int ctl, unsigned long cmd, uint64_t dev, uint32_t flags)
 			break;
 		if (buffer_size >= BUFFER_MAX)
 			return -E2BIG;
-		larger = realloc(buffer, buffer_size * 4);
+		larger = malloc(buffer_size * 4);
 		if (!larger)
 			return -ENOMEM;
+		dm_wipe();
+		free(buffer);
 		buffer = larger;
 		buffer_size *= 4;
 	}
@@ -210,18 +223,26 @@ static void volume_look(int ctl, struct hintd_volume *v)
 
 	/* before the table: a disk that comes later is looked at again */
 	seq = diskseq(v->dev);
-	err = dm_call(ctl, DM_TABLE_STATUS, v->dev, DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG);
+	t.nr = 0;
+	t.nr_sectors = 0;
+	/* the types first: without what the targets were made with */
+	err = dm_call(ctl, DM_TABLE_STATUS, v->dev, DM_NOFLUSH_FLAG);
+	if (!err) {
+		data = dm_data(&size);
+		if (dmtable_types(data, size, buffer->target_count, table_why, sizeof(table_why)))
+			err = dm_call(ctl, DM_TABLE_STATUS, v->dev,
+				      DM_STATUS_TABLE_FLAG | DM_NOFLUSH_FLAG | DM_SECURE_DATA_FLAG);
+	}
 	if (err == -ENXIO)
 		return;		/* it has just gone: not @seen */
 	v->seen = true;
 	memcpy(before, v->why, sizeof(before));
-	t.nr = 0;
-	t.nr_sectors = 0;
 	if (err) {
 		snprintf(table_why, sizeof(table_why), "its table cannot be read: %s", strerror(-err));
-	} else {
+	} else if (!*table_why) {
 		data = dm_data(&size);
 		dmtable_parse(&t, data, size, buffer->target_count, table_why, sizeof(table_why));
+		dm_wipe();
 	}
 	if (!changed(v, seq, &t) && (!t.nr || v->hinted) && !strcmp(table_why, v->why))
 		return;

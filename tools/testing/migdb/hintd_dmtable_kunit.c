@@ -15,8 +15,8 @@ struct given {
 
 struct parsed {
 	struct dmtable t;
-	char why[160];
-	bool ok;
+	char why[160], types_why[160];
+	bool ok, types_ok;
 };
 
 /* As retrieve_status() of the kernel lays targets out; the buffer ends where they do. */
@@ -46,6 +46,7 @@ static struct parsed *parse_cut(struct kunit *test, const struct given *g, int n
 		data = less;
 		size -= cut;
 	}
+	p->types_ok = dmtable_types(data, size, nr, p->types_why, sizeof(p->types_why));
 	p->ok = dmtable_parse(&p->t, data, size, nr, p->why, sizeof(p->why));
 	return p;
 }
@@ -59,6 +60,26 @@ static void expect_segment(struct kunit *test, const struct mem_hint_segment *is
 			   struct mem_hint_segment want)
 {
 	KUNIT_EXPECT_EQ(test, memcmp(is, &want, sizeof(want)), 0);
+}
+
+/* Without the lines: they are not looked at, and those of others never asked for. */
+static void types(struct kunit *test)
+{
+	static const struct given known[] = {
+		{ 0, 8192, "linear", "" },
+		{ 8192, 100, "striped", "2 8:0 8:16 1 AA" },
+	};
+	static const struct given crypt[] = {
+		{ 0, 8192, "linear", "" },
+		{ 8192, 100, "crypt", "" },
+	};
+	struct parsed *p = parse(test, known, 2);
+
+	KUNIT_EXPECT_TRUE(test, p->types_ok);
+	KUNIT_EXPECT_FALSE(test, p->ok);
+	p = parse(test, crypt, 2);
+	KUNIT_EXPECT_FALSE(test, p->types_ok);
+	KUNIT_EXPECT_NOT_NULL(test, strstr(p->types_why, "\"crypt\""));
 }
 
 static void linear(struct kunit *test)
@@ -210,6 +231,7 @@ static void bounds(struct kunit *test)
 }
 
 static struct kunit_case dmtable_cases[] = {
+	KUNIT_CASE(types),
 	KUNIT_CASE(linear),
 	KUNIT_CASE(striped),
 	KUNIT_CASE(refused),
