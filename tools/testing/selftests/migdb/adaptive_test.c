@@ -527,11 +527,13 @@ TEST_F_TIMEOUT(adaptive, sealed_before_all_is_hashed, 60)
 {
 	struct rig *r = &self->r;
 	struct migdb_take t = {};
+	u64 hashed, left;
 	int n, i;
 
 	ASSERT_OK(hold_storage());
 	ASSERT_OK(start(r));
-	ASSERT_OK(mdb_hash(&r->src, 100, NULL, NULL));
+	ASSERT_OK(mdb_hash(&r->src, 100, &hashed, &left));
+	ASSERT_NE(0, left);
 	ASSERT_OK(mdb_seal(&r->src, NULL, NULL));
 	ASSERT_OK(rig_pump(r));
 	for (i = 0; i < 20 && t.out_result != MIGDB_TAKE_MET; i++) {
