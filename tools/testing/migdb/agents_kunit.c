@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The agents for databases: what they read of pages, buffers and lists. */
+#include <kunit/test.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "innodb/page.h"
+
+/* ---- InnoDB ----------------------------------------------------------------- */
+
+static void put32(uint8_t *to, uint32_t v)
+{
+	to[0] = v >> 24;
+	to[1] = v >> 16;
+	to[2] = v >> 8;
+	to[3] = v;
+}
+
+static void first_page(uint8_t *p, uint32_t id, uint32_t flags)
+{
+	memset(p, 0, INNODB_FIRST_BYTES);
+	p[25] = 8;
+	put32(p + 34, id);
+	put32(p + 38, id);
+	put32(p + 46, 64);
+	put32(p + 54, flags);
+}
+
+static void spaces(struct kunit *test)
+{
+	static const struct {
+		uint32_t flags;
+		uint32_t size;	/* 0: refused */
+		bool full;
+		bool plain;
+	} cases[] = {
+		{ 0x15, 16384, true, true },
+		{ 0x13, 4096, true, true },
+		{ 0x17, 65536, true, true },
+		{ 0x18, 0 },		/* 128 KiB */
+		{ 0x12, 0 },		/* 2 KiB */
+		{ 0x15 | 3 << 5, 16384, true, false },	/* page compression */
+		{ 0, 16384, false, true },
+		{ 3 << 6, 4096, false, true },
+		{ 4 << 1 | 1, 16384, false, false },	/* KEY_BLOCK_SIZE */
+		{ 1 << 16, 16384, false, false },
+	};
+	uint8_t *p = kunit_kzalloc(test, INNODB_FIRST_BYTES, GFP_KERNEL);
+	struct innodb_space s;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		first_page(p, 7, cases[i].flags);
+		KUNIT_ASSERT_EQ(test, innodb_space_parse(p, &s), cases[i].size > 0);
+		if (!cases[i].size)
+			continue;
+		KUNIT_EXPECT_EQ(test, s.id, 7u);
+		KUNIT_EXPECT_EQ(test, s.page_size, cases[i].size);
+		KUNIT_EXPECT_EQ(test, s.full_crc32, cases[i].full);
+		KUNIT_EXPECT_EQ(test, s.plain, cases[i].plain);
+	}
+	first_page(p, 7, 0x15);
+	put32(p + 34, 8);	/* two ids */
+	KUNIT_EXPECT_FALSE(test, innodb_space_parse(p, &s));
+	first_page(p, 7, 0x15);
+	put32(p + 4, 1);	/* not the first page */
+	KUNIT_EXPECT_FALSE(test, innodb_space_parse(p, &s));
+	first_page(p, 7, 0x15);
+	p[25] = 0;		/* not of this type */
+	KUNIT_EXPECT_FALSE(test, innodb_space_parse(p, &s));
+	memset(p, 0, INNODB_FIRST_BYTES);
+	KUNIT_EXPECT_FALSE(test, innodb_space_parse(p, &s));
+}
+
+static void clean_and_dirty(struct kunit *test)
+{
+	struct innodb_space new_form = { .full_crc32 = true }, old_form = {};
+	uint8_t head[INNODB_HEAD_BYTES] = {}, tail[INNODB_TAIL_BYTES] = {};
+	struct innodb_head h;
+
+	innodb_head_parse(head, &h);
+	KUNIT_EXPECT_FALSE(test, h.any);
+	put32(head + 4, 123);
+	put32(head + 16, 1);
+	put32(head + 20, 0x80000001);
+	put32(head + 34, 9);
+	innodb_head_parse(head, &h);
+	KUNIT_EXPECT_TRUE(test, h.any);
+	KUNIT_EXPECT_EQ(test, h.page, 123u);
+	KUNIT_EXPECT_EQ(test, h.space, 9u);
+	put32(tail, 0x80000001);
+	KUNIT_EXPECT_TRUE(test, innodb_clean(&h, tail, &new_form));
+	KUNIT_EXPECT_FALSE(test, innodb_clean(&h, tail, &old_form));
+	put32(tail, 0x80000000);
+	put32(tail + 4, 0x80000001);
+	KUNIT_EXPECT_FALSE(test, innodb_clean(&h, tail, &new_form));
+	KUNIT_EXPECT_TRUE(test, innodb_clean(&h, tail, &old_form));
+}
+
+static struct kunit_case agents_cases[] = {
+	KUNIT_CASE(spaces),
+	KUNIT_CASE(clean_and_dirty),
+	{}
+};
+
+static struct kunit_suite agents_suite = {
+	.name = "agents",
+	.test_cases = agents_cases,
+};
+kunit_test_suite(agents_suite);
