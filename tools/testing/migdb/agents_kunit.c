@@ -5,6 +5,12 @@
 #include <string.h>
 
 #include "innodb/page.h"
+#include "postgres/postgres.h"
+
+void say(const char *format, ...)
+{
+	(void)format;
+}
 
 /* ---- InnoDB ----------------------------------------------------------------- */
 
@@ -97,9 +103,68 @@ static void clean_and_dirty(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, innodb_clean(&h, tail, &old_form));
 }
 
+/* ---- PostgreSQL --------------------------------------------------------------- */
+
+static void paths(struct kunit *test)
+{
+	struct server s = { .block_size = 8192, .segment_blocks = 131072, .catalog = "PG_15_1" };
+	struct tag t = { 1663, 5, 16384, 0, 131071 };
+	char path[128];
+
+	KUNIT_EXPECT_TRUE(test, tag_path(&s, &t, path, sizeof(path)));
+	KUNIT_EXPECT_STREQ(test, path, "base/5/16384");
+	t.block = 131072;
+	KUNIT_EXPECT_TRUE(test, tag_path(&s, &t, path, sizeof(path)));
+	KUNIT_EXPECT_STREQ(test, path, "base/5/16384.1");
+	t = (struct tag){ 1664, 0, 1262, 2, 0 };
+	KUNIT_EXPECT_TRUE(test, tag_path(&s, &t, path, sizeof(path)));
+	KUNIT_EXPECT_STREQ(test, path, "global/1262_vm");
+	t = (struct tag){ 20000, 5, 16385, 1, 7 };
+	KUNIT_EXPECT_TRUE(test, tag_path(&s, &t, path, sizeof(path)));
+	KUNIT_EXPECT_STREQ(test, path, "pg_tblspc/20000/PG_15_1/5/16385_fsm");
+	t.fork = 4;
+	KUNIT_EXPECT_FALSE(test, tag_path(&s, &t, path, sizeof(path)));
+	t.fork = -1;
+	KUNIT_EXPECT_FALSE(test, tag_path(&s, &t, path, sizeof(path)));
+	t.fork = 0;
+	KUNIT_EXPECT_FALSE(test, tag_path(&s, &t, path, 8));
+	t.relation = 0;
+	KUNIT_EXPECT_FALSE(test, tag_path(&s, &t, path, sizeof(path)));
+}
+
+static void descriptors(struct kunit *test)
+{
+	struct server s = { .nr_buffers = 3, .descs_at = 128 };
+	uint32_t *d;
+	struct tag t;
+	unsigned int i;
+
+	s.memory = kunit_kzalloc(test, 128 + 3 * 64, GFP_KERNEL);
+	for (i = 0; i < 3; i++) {
+		d = (uint32_t *)(s.memory + 128 + 64 * i);
+		d[0] = 1663;
+		d[2] = 100 + i;
+		d[4] = 7;
+		d[5] = i;
+	}
+	KUNIT_EXPECT_TRUE(test, buffers_known(&s));
+	d[6] = 1 << 24;				/* valid, but of nothing */
+	KUNIT_EXPECT_EQ(test, (int)buffer_state(&s, 2, &t), (int)BUFFER_NOTHING);
+	d[6] = 1 << 24 | 1 << 25 | 5;		/* in use by five */
+	KUNIT_EXPECT_EQ(test, (int)buffer_state(&s, 2, &t), (int)BUFFER_CLEAN);
+	KUNIT_EXPECT_EQ(test, t.relation, 102u);
+	KUNIT_EXPECT_EQ(test, t.block, 7u);
+	d[6] |= 1 << 23;
+	KUNIT_EXPECT_EQ(test, (int)buffer_state(&s, 2, &t), (int)BUFFER_DIRTY);
+	d[5] = 1;				/* of another form */
+	KUNIT_EXPECT_FALSE(test, buffers_known(&s));
+}
+
 static struct kunit_case agents_cases[] = {
 	KUNIT_CASE(spaces),
 	KUNIT_CASE(clean_and_dirty),
+	KUNIT_CASE(paths),
+	KUNIT_CASE(descriptors),
 	{}
 };
 
