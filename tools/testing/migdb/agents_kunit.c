@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "innodb/page.h"
+#include "memcached/items.h"
 #include "postgres/postgres.h"
 
 void say(const char *format, ...)
@@ -160,11 +161,61 @@ static void descriptors(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, buffers_known(&s));
 }
 
+/* ---- memcached ----------------------------------------------------------------- */
+
+static void listed(struct kunit *test)
+{
+	struct items items = {};
+
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=a%20b exp=-1 la=5 cas=1 fetch=no cls=1 size=9000\r\n", 8192));
+	KUNIT_EXPECT_EQ(test, items.nr, (size_t)0);	/* no key has a blank */
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=small exp=-1 la=5 cas=1 fetch=no cls=1 size=100\r\n", 8192));
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=%zz exp=-1 la=5 cas=1 fetch=no cls=1 size=9000\r\n", 8192));
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=", 8192));
+	KUNIT_EXPECT_TRUE(test, items_add(&items, " size=9000", 8192));
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=%4", 8192));
+	KUNIT_EXPECT_EQ(test, items.nr, (size_t)0);
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=a%25b exp=-1 la=5 cas=1 fetch=yes cls=1 size=9000\r\n", 8192));
+	KUNIT_ASSERT_EQ(test, items.nr, (size_t)1);
+	KUNIT_EXPECT_STREQ(test, items.item[0].key, "a%b");
+	KUNIT_EXPECT_TRUE(test, items.item[0].fetched);
+	KUNIT_EXPECT_EQ(test, items.item[0].used_s, 5u);
+	KUNIT_EXPECT_EQ(test, items.bytes, (uint64_t)9000);
+	items_free(&items);
+}
+
+static void cold_ones(struct kunit *test)
+{
+	static const char * const lines[] = {
+		"key=hot exp=-1 la=9 cas=1 fetch=yes cls=1 size=10000",
+		"key=new exp=-1 la=99 cas=1 fetch=no cls=1 size=10000",
+		"key=old exp=-1 la=1 cas=1 fetch=no cls=1 size=10000",
+		"key=warm exp=-1 la=2 cas=1 fetch=yes cls=1 size=10000",
+	};
+	static const size_t cold[] = { 4, 3, 2, 2, 1, 1, 0, 0, 0 };
+	struct items items = {};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lines); i++)
+		items_add(&items, lines[i], 8192);
+	/* at least what is to be kept is */
+	for (i = 0; i < ARRAY_SIZE(cold); i++)
+		KUNIT_EXPECT_EQ(test, items_cold(&items, i == 8 ? 100 : 13 * i), cold[i]);
+	KUNIT_EXPECT_STREQ(test, items.item[0].key, "old");
+	KUNIT_EXPECT_STREQ(test, items.item[1].key, "new");
+	KUNIT_EXPECT_STREQ(test, items.item[2].key, "warm");
+	KUNIT_EXPECT_STREQ(test, items.item[3].key, "hot");
+	items_free(&items);
+	KUNIT_EXPECT_EQ(test, items_cold(&items, 0), (size_t)0);
+}
+
 static struct kunit_case agents_cases[] = {
 	KUNIT_CASE(spaces),
 	KUNIT_CASE(clean_and_dirty),
 	KUNIT_CASE(paths),
 	KUNIT_CASE(descriptors),
+	KUNIT_CASE(listed),
+	KUNIT_CASE(cold_ones),
 	{}
 };
 
