@@ -20,7 +20,7 @@ help:
 	@echo '  make check-kernels   those of the guest part on kernels that have both in the tree: built in,'
 	@echo '                       as modules, with lockdown=integrity, and without them'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
-	@echo '  make bench-guest     what hints cost a database in the guest'
+	@echo '  make bench-guest     what hints cost a database in the guest, and how much they name'
 	@echo
 	@echo '  make modules         build/migdb.ko and build/mem_hints.ko'
 	@echo '                       KDIR=headers KSRC=source of the same version (default: the'

@@ -34,7 +34,7 @@ guest_packages() {
 # The recipe: whatever changes the images.
 guest_key() {
 	{
-		sed -n '/^guest_root()/,/^}/p;/^guest_load()/,/^}/p;/^guest_initrd()/,/^}/p' "${BASH_SOURCE[0]}"
+		sed -n '/^guest_debian()/,/^}/p;/^guest_root()/,/^}/p;/^guest_load()/,/^}/p;/^guest_initrd()/,/^}/p' "${BASH_SOURCE[0]}"
 		cat "$TOP"/tools/lab/guest/{init,initramfs,my.cnf}
 		printf '%s\n' "$KPKG" "$GUEST_TABLES" "$GUEST_ROWS" "$GUEST_ACCOUNTS"
 	} | sha256sum | cut -c1-16
@@ -53,20 +53,20 @@ guest_modules() {
 	done
 }
 
-guest_root() {
+# guest_debian ROOT PACKAGES INIT: a Debian root with these packages (a,b,c), what
+# every guest has besides, and INIT as PID 1; the key to it is beside ROOT.
+guest_debian() {
 	local root=$1 m
-	step "guest: Debian root with mariadb-server"
 	mmdebstrap --quiet --mode=root --variant=minbase \
-		--include=mariadb-server,busybox-static,dropbear-bin,iproute2,kmod,procps,msr-tools \
+		--include="$2,busybox-static,dropbear-bin,iproute2,kmod,procps,msr-tools" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/mysql/*/errmsg.sys' \
 		--dpkgopt='path-include=/usr/share/mysql/english/errmsg.sys' \
 		bookworm "$root" "$(mirror_uri)" >"$root.log" 2>&1 ||
 		{ tail -20 "$root.log" >&2; die "mmdebstrap failed (log: $root.log)"; }
-	install -m 644 "$TOP/tools/lab/guest/my.cnf" "$root/etc/mysql/mariadb.conf.d/99-lab.cnf"
-	install -m 755 "$TOP/tools/lab/guest/init" "$root/sbin/migdb-init"
+	install -m 755 "$3" "$root/sbin/migdb-init"
 	mkdir -p "$root/lib/modules/$KVER" "$root/root/.ssh" "$root/etc/dropbear"
-	for m in virtio_net vmw_vsock_virtio_transport msr; do
+	for m in virtio_net vmw_vsock_virtio_transport vsock_loopback msr; do
 		modprobe -d "$CACHE/kernel/$KPKG/image" -S "$KVER" --show-depends $m
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r m; do
 		install -D -m 644 "$m" "$root/lib/modules/$KVER/${m#*/lib/modules/"$KVER"/}"
@@ -77,7 +77,15 @@ guest_root() {
 	ssh-keygen -q -t ed25519 -N '' -C guest -f "${root%/*}/key"
 	install -m 600 "${root%/*}/key.pub" "$root/root/.ssh/authorized_keys"
 	chmod 700 "$root/root/.ssh"
-	rm -rf "${root:?}"/var/lib/mysql/* "${root:?}"/var/cache/apt/* "${root:?}"/var/lib/apt/lists/* "${root:?}"/boot/*
+	rm -rf "${root:?}"/var/cache/apt/* "${root:?}"/var/lib/apt/lists/* "${root:?}"/boot/*
+}
+
+guest_root() {
+	local root=$1
+	step "guest: Debian root with mariadb-server"
+	guest_debian "$root" mariadb-server "$TOP/tools/lab/guest/init"
+	install -m 644 "$TOP/tools/lab/guest/my.cnf" "$root/etc/mysql/mariadb.conf.d/99-lab.cnf"
+	rm -rf "${root:?}"/var/lib/mysql/*
 }
 
 # Loads the data directory of ROOT with the server of ROOT, on this machine's
