@@ -62,6 +62,7 @@
 #define MIGDB_UUID_BYTES	16
 #define MIGDB_MAX_FRAME_BYTES	65536
 #define MIGDB_NR_LANES		4
+#define MIGDB_MAX_REASONS	32	/* room in structs; see enum migdb_reason */
 
 /**
  * enum migdb_state - where a session stands
@@ -74,12 +75,16 @@
  * @MIGDB_STATE_DRAINED: destination: no page will be built any more
  * @MIGDB_STATE_DONE: the migration is complete
  * @MIGDB_STATE_ABORTED: ordinary migration from here on
+ * @MIGDB_STATE_HELD: destination: nothing is written until it is known how
+ * @MIGDB_STATE_POSTCOPY: destination: the guest may run; pages are placed atomically
  *
  * ::
  *
  *	IDLE --START(source)--> ARMING --SNAPSHOT--> TRACKING --SEAL--> SEALED
  *	IDLE --START(dest)----> FILLING --DRAIN--> DRAINED
- *	SEALED --COMPLETE--> DONE          DRAINED --COMPLETE--> DONE
+ *	                        FILLING --HOLD--> HELD --POSTCOPY--> POSTCOPY
+ *	                                          HELD --DRAIN--> DRAINED
+ *	SEALED --COMPLETE--> DONE          DRAINED, POSTCOPY --COMPLETE--> DONE
  *	any but IDLE, DONE --ABORT, error--> ABORTED
  *
  * - IDLE -> ARMING, FILLING: all that depends on the size of the guest is
@@ -93,6 +98,12 @@
  * - FILLING -> DRAINED: what was not built by then is on the return list.
  * - DRAINED -> DONE: every recorded page was built here or sent; otherwise
  *   COMPLETE fails, and the guest must not be started.
+ * - FILLING -> HELD: the source stands still and its end mark is here.  No fill is in
+ *   flight, none begins: the VMM takes out of memory what must not be seen.
+ * - HELD -> POSTCOPY: missing pages are the userfaultfd's from here on, and so is
+ *   every way to write one.
+ * - HELD -> DRAINED: as from FILLING: no post-copy after all.
+ * - POSTCOPY -> DONE: as from DRAINED; the guest runs meanwhile.
  * - any -> ABORTED: never loses a page: on the source every set bit of the
  *   construct-target bitmap means "skipped: send it", on the destination all
  *   that was not built is RETURNED and COMPLETE still checks that it was sent.
@@ -109,6 +120,8 @@ enum migdb_state {
 	MIGDB_STATE_DRAINED = 6,
 	MIGDB_STATE_DONE = 7,
 	MIGDB_STATE_ABORTED = 8,
+	MIGDB_STATE_HELD = 9,
+	MIGDB_STATE_POSTCOPY = 10,
 };
 
 enum migdb_role {
@@ -165,6 +178,7 @@ enum migdb_disk_type {
  * @MIGDB_REASON_UNCOVERED: dirty page outside the memory table
  * @MIGDB_REASON_UNARMED: not armed when it was to be hashed
  * @MIGDB_REASON_TAKEN: the link had nothing else to do (MIGDB_TAKE)
+ * @MIGDB_REASON_PRESENT: post-copy: something was there already, and nobody knows what
  * @MIGDB_NR_REASONS: number of values
  *
  * Part of the stream and of the statistics; new values are added at the end.
@@ -189,7 +203,8 @@ enum migdb_reason {
 	MIGDB_REASON_UNCOVERED = 16,
 	MIGDB_REASON_UNARMED = 17,
 	MIGDB_REASON_TAKEN = 18,
-	MIGDB_NR_REASONS = 19,
+	MIGDB_REASON_PRESENT = 19,
+	MIGDB_NR_REASONS = 20,
 };
 
 enum {
@@ -214,6 +229,10 @@ enum {
 	MIGDB_CMD_ABORT,
 	MIGDB_CMD_STATS,
 	MIGDB_CMD_TAKE,
+	MIGDB_CMD_HOLD,
+	MIGDB_CMD_POSTCOPY,
+	MIGDB_CMD_FAULT,
+	MIGDB_CMD_REQUEST,
 	MIGDB_CMD_END,
 };
 
@@ -251,6 +270,7 @@ struct migdb_get_info {
 
 #define MIGDB_FEATURE_RING	(1ULL << 0)	/* MIGDB_BIND_KVM, MIGDB_HARVEST */
 #define MIGDB_FEATURE_TAKE	(1ULL << 1)	/* MIGDB_TAKE */
+#define MIGDB_FEATURE_POSTCOPY	(1ULL << 2)	/* MIGDB_HOLD, MIGDB_POSTCOPY, MIGDB_FAULT */
 
 #define MIGDB_GET_INFO _IO(MIGDB_TYPE, MIGDB_CMD_GET_INFO)
 
@@ -542,8 +562,10 @@ struct migdb_harvest {
  *
  * MIGDB_INVALIDATE: the content of these pages changes, or changed, without a
  * dirty bit (balloon, unplug, discard).  Source (ARMING, TRACKING): they leave
- * the set and enter the send queue.  Destination (FILLING, DRAINED): they will not be
- * built; fills under way are waited for.  Call it before the discard.
+ * the set and enter the send queue.  Destination (FILLING, DRAINED, HELD, POSTCOPY):
+ * they will not be built; fills under way are waited for.  Call it before the discard.
+ * In POSTCOPY they are on the return list, too: claim them (SENT) if the source's
+ * content is not wanted.
  *
  * MIGDB_CLAIM: destination, any state after START: the stream is about to write
  * these pages: SENT for ever.  Same as setting the claim bytes, for VMMs that do
@@ -707,7 +729,11 @@ struct migdb_seal {
  *	kernel  TODO                           BUSY       block read and verified
  *	kernel  BUSY                           DONE       page written
  *	kernel  TODO, BUSY, DONE, NONE         RETURNED   error, late, revoke
+ *	kernel  RETURNED                       TODO       MIGDB_DEADLINE_NEVER
  *	VMM     all but BUSY                   SENT       before it writes the page
+ *
+ * In post-copy BUSY lasts as long as an UFFDIO_COPY of some pages, and a page that
+ * was DONE before it was claimed is there: the VMM does not write it.
  *
  * All of them are compare-and-exchange; the VMM waits while it sees BUSY.  A
  * value that is not in this list counts as SENT.  The bytes are a rendezvous,
@@ -731,7 +757,7 @@ enum migdb_claim {
  * @out_built: pages built and not revoked
  * @out_returned: pages on the return list, all told
  *
- * FILLING -> DRAINED.  Ends building: what is not built after @grace_ns is
+ * FILLING, HELD -> DRAINED.  Ends building: what is not built after @grace_ns is
  * RETURNED; no fill is in flight when it returns.  The stream then holds the
  * last of the return list and the end mark.  Errors: EINVAL (@grace_ns above 10 s),
  * EINTR (a signal; still FILLING).
@@ -755,6 +781,7 @@ struct migdb_drain {
  *
  * Destination, DRAINED or ABORTED: the last check before the guest may start.
  * EUCLEAN with @out_missing: do not start it.  An aborted session stays ABORTED.
+ * POSTCOPY: all that was recorded is here; EUCLEAN: not yet.  Lets go of the uffd.
  * Source, SEALED: the other side runs; EBUSY while pages are in the send queue or
  * recorded, in the set and not confirmed (MIGDB_RECLAIM moves these).
  */
@@ -807,6 +834,15 @@ struct migdb_abort {
  * @out_hash_ns: time spent in hashing and verifying
  * @out_memory_bytes: kernel memory of the session, without the pages of reads in flight
  * @out_by_reason: pages not built, by enum migdb_reason
+ * @out_todo: destination: recorded, and neither built nor given back yet
+ * @out_postcopy_built: of @out_built: after MIGDB_POSTCOPY
+ * @out_faults: calls of MIGDB_FAULT
+ * @out_faults_fetching: of these, answered MIGDB_FAULT_FETCHING for the first time
+ * @out_faults_built: of these, built in time
+ * @out_faults_late: of these, given back when the deadline was over
+ * @out_fault_read_ns: post-copy: median time that the last reads took
+ * @out_fault_deadline_ns: post-copy: what a page that is asked for now is given
+ * @out_requested: source: pages of MIGDB_REQUEST that were in the set or queue
  *
  * recorded = built + revoked + returned + unconfirmed, on the source;
  * candidates = recorded + dropped + not yet hashed.  Works in every state.  The
@@ -830,9 +866,162 @@ struct migdb_stats {
 	__aligned_u64 out_reads;
 	__aligned_u64 out_hash_ns;
 	__aligned_u64 out_memory_bytes;
-	__aligned_u64 out_by_reason[MIGDB_NR_REASONS];
+	__aligned_u64 out_by_reason[MIGDB_MAX_REASONS];
+	__aligned_u64 out_todo;
+	__aligned_u64 out_postcopy_built;
+	__aligned_u64 out_faults;
+	__aligned_u64 out_faults_fetching;
+	__aligned_u64 out_faults_built;
+	__aligned_u64 out_faults_late;
+	__aligned_u64 out_fault_read_ns;
+	__aligned_u64 out_fault_deadline_ns;
+	__aligned_u64 out_requested;
 };
 
 #define MIGDB_STATS _IO(MIGDB_TYPE, MIGDB_CMD_STATS)
+
+/**
+ * struct migdb_hold - ioctl(MIGDB_HOLD)
+ * @size: sizeof(struct migdb_hold)
+ * @flags: must be 0
+ * @missing_uptr: room for a bitmap over all pages, little-endian, or 0
+ * @out_missing: number of its bits that are set
+ * @out_copy_bytes: length of what @out_copy_fd maps
+ * @out_copy_fd: mmap(2), shared, readable and writable: where pages stand that are
+ *	being placed; the VMM leaves it alone
+ * @__reserved: must be 0
+ *
+ * Destination, FILLING -> HELD; again in HELD it says the same.  The source is sealed,
+ * and all its frames have been written to the stream.  When it returns, no page is
+ * being written, and none will be before MIGDB_POSTCOPY.  A set bit: recorded, and
+ * what is in memory there, if anything, must not be seen: the VMM takes the page out
+ * of memory (MADV_DONTNEED, hole) before the guest starts.  Pages whose bit is set and
+ * whose claim is not TODO will not be built: ask the source for them.
+ *
+ * Any thread; sleeps while a page is written, not for storage.  Errors: EAGAIN (the
+ * source's end mark is not here yet), EFAULT (the state is HELD: call again), EINTR
+ * (killed), EOPNOTSUPP (no userfaultfd in this kernel).
+ */
+struct migdb_hold {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 missing_uptr;
+	__aligned_u64 out_missing;
+	__aligned_u64 out_copy_bytes;
+	__s32 out_copy_fd;
+	__u32 __reserved;
+};
+
+#define MIGDB_HOLD _IO(MIGDB_TYPE, MIGDB_CMD_HOLD)
+
+/**
+ * struct migdb_postcopy - ioctl(MIGDB_POSTCOPY)
+ * @size: sizeof(struct migdb_postcopy)
+ * @flags: must be 0
+ * @uffd: userfaultfd of the calling process; all of the memory table is registered
+ *	with it for missing pages
+ * @__reserved: must be 0
+ * @copy_uptr: where all of @out_copy_fd of MIGDB_HOLD is mapped, from its start
+ * @out_todo: pages that are still to be built
+ *
+ * HELD -> POSTCOPY.  From here on a page is placed by UFFDIO_COPY: whole, waking who
+ * waits for it, and never over another one.  A page that is there already although
+ * nobody has placed it is given back (MIGDB_REASON_PRESENT): the VMM finds EEXIST,
+ * too, then, and must end the migration, for the guest may have seen what is there.
+ *
+ * The session keeps the userfaultfd open until it is DONE, ABORTED or closed: closing
+ * the descriptor does not end the registration before that.
+ *
+ * Any thread; takes mmap_lock, does not sleep for storage.  Errors: EBADF, EOPNOTSUPP
+ * (no userfaultfd; memory of huge pages), EPERM (of another process), ENOENT (some of
+ * the memory table is not mapped, or not registered with it for missing pages),
+ * EINVAL (@copy_uptr), EINTR (killed).  It stays HELD then.
+ */
+struct migdb_postcopy {
+	__u32 size;
+	__u32 flags;
+	__s32 uffd;
+	__u32 __reserved;
+	__aligned_u64 copy_uptr;
+	__aligned_u64 out_todo;
+};
+
+#define MIGDB_POSTCOPY _IO(MIGDB_TYPE, MIGDB_CMD_POSTCOPY)
+
+/**
+ * enum migdb_fault_answer - who brings a page that the guest waits for
+ * @MIGDB_FAULT_INVALID: never
+ * @MIGDB_FAULT_FETCHING: migdb: it is placed, or given back when the deadline is over:
+ *	the eventfd is signalled, its claim is RETURNED, and the return stream tells
+ *	the source
+ * @MIGDB_FAULT_ASK: not migdb: the source has it, or it is on its way from there
+ * @MIGDB_FAULT_BUILT: it is there; UFFDIO_WAKE does no harm
+ */
+enum migdb_fault_answer {
+	MIGDB_FAULT_INVALID = 0,
+	MIGDB_FAULT_FETCHING = 1,
+	MIGDB_FAULT_ASK = 2,
+	MIGDB_FAULT_BUILT = 3,
+};
+
+/**
+ * struct migdb_fault - ioctl(MIGDB_FAULT)
+ * @size: sizeof(struct migdb_fault)
+ * @flags: must be 0
+ * @addr: owner address, as userfaultfd tells it
+ * @deadline_ns: how long storage has from now on, at most MIGDB_MAX_DEADLINE_NS; 0: four
+ *	times the median of the last reads, and no less than sysfs
+ *	"postcopy_deadline_floor_us"; MIGDB_DEADLINE_NEVER: there is no source any more
+ * @out_page: page index
+ * @out_answer: enum migdb_fault_answer
+ * @__reserved: must be 0
+ *
+ * Destination, POSTCOPY; DONE and ABORTED too, where nothing is fetched any more.  A
+ * page of the set that is not here yet is read at once, in front of what is read in
+ * bulk, with its neighbours in the same 16 KiB of disk.  Asking again for a page that
+ * is being fetched changes nothing but for a deadline of MIGDB_DEADLINE_NEVER, which
+ * also takes up pages again that were given back because storage was slow or failed.
+ *
+ * Any thread; never sleeps for storage or for guest memory.  Errors: ENOENT (@addr is
+ * not in the memory table), EINVAL (@deadline_ns).
+ */
+struct migdb_fault {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 addr;
+	__aligned_u64 deadline_ns;
+	__aligned_u64 out_page;
+	__u32 out_answer;
+	__u32 __reserved;
+};
+
+#define MIGDB_MAX_DEADLINE_NS	10000000000ULL
+#define MIGDB_DEADLINE_NEVER	(~0ULL)
+
+#define MIGDB_FAULT _IO(MIGDB_TYPE, MIGDB_CMD_FAULT)
+
+/**
+ * struct migdb_request - ioctl(MIGDB_REQUEST)
+ * @size: sizeof(struct migdb_request)
+ * @flags: must be 0
+ * @first: first page index
+ * @count: pages
+ * @out_taken: pages that were in the set or in the send queue
+ *
+ * Source, SEALED: the destination has asked for these pages, and the VMM sends them
+ * now, whether they were in the set or not.  They leave the set and the send queue.
+ * After ECANCELED the bitmap stays as it is; send them all the same.
+ *
+ * Any thread; does not sleep for storage or guest memory.  Errors: general ones.
+ */
+struct migdb_request {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 first;
+	__aligned_u64 count;
+	__aligned_u64 out_taken;
+};
+
+#define MIGDB_REQUEST _IO(MIGDB_TYPE, MIGDB_CMD_REQUEST)
 
 #endif /* _UAPI_LINUX_MIGDB_H */

@@ -38,6 +38,11 @@ bool migdb_claim_done(u8 *claim)
 	return step(claim, MIGDB_CLAIM_BUSY, MIGDB_CLAIM_DONE);
 }
 
+bool migdb_claim_again(u8 *claim)
+{
+	return step(claim, MIGDB_CLAIM_RETURNED, MIGDB_CLAIM_TODO);
+}
+
 static bool value_is_sent(u8 v)
 {
 	switch (v) {

@@ -19,6 +19,7 @@ bool migdb_claim_done(u8 *claim);	/* BUSY -> DONE */
  * after a few attempts against a writer that never leaves the byte alone.
  */
 bool migdb_claim_return(u8 *claim);
+bool migdb_claim_again(u8 *claim);	/* RETURNED -> TODO: nobody will send it */
 /* Unconditional, for MIGDB_CLAIM; the caller has excluded fills. */
 void migdb_claim_sent(u8 *claim);
 /* True for SENT and for any value that is not in the enum. */

@@ -13,7 +13,6 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
 
 #include "alloc.h"
 #include "claim.h"
@@ -46,7 +45,9 @@ int migdb_dest_create(struct migdb_session *s)
 	s->dst = d;
 	init_rwsem(&d->fill_sem);
 	mutex_init(&d->lock);
+	d->place = MIGDB_PLACE_COPY;
 	INIT_LIST_HEAD(&d->chunks);
+	INIT_LIST_HEAD(&d->alive);
 	init_waitqueue_head(&d->todo_wait);
 	s->map = migdb_map_create(n, true);
 	d->page = migdb_zalloc(n);
@@ -71,6 +72,7 @@ void migdb_dest_destroy(struct migdb_session *s)
 	if (!d)
 		return;
 	migdb_fetch_free(s);
+	migdb_postcopy_free(s);
 	list_for_each_entry_safe(c, next, &d->chunks, node) {
 		migdb_chunk_free(d, c);
 		cond_resched();		/* one for each frame of records */
@@ -91,14 +93,23 @@ bool migdb_dest_wanted(struct migdb_dest *d, u64 index)
 	return (READ_ONCE(d->page[index]) & 7) == MIGDB_PAGE_TODO;
 }
 
-static void migdb_todo_clear(struct migdb_dest *d, u64 index)
+/* The page is decided: under dest.lock; who calls it wakes the stream afterwards. */
+void migdb_dest_todo_clear(struct migdb_dest *d, u64 index)
 {
+	lockdep_assert_held(&d->lock);
 	migdb_hbitmap_clear(&d->todo, index);
-	if (!d->todo.nr_set)
-		wake_up(&d->todo_wait);
+	if (d->todo.nr_set)
+		return;
+	wake_up(&d->todo_wait);
+	/* in post-copy nobody drains: the source is told when the last one is decided */
+	if (migdb_place_how(d) == MIGDB_PLACE_ATOMIC)
+		d->drained_due = true;
 }
 
-/* The page will not be built.  From NONE, TODO or DONE; under dest.lock. */
+/*
+ * The page will not be built.  From NONE, TODO or DONE, or from BUSY by who has made the
+ * claim; under dest.lock.
+ */
 void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason)
 {
 	struct migdb_dest *d = s->dst;
@@ -112,8 +123,8 @@ void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason)
 		atomic64_dec(&s->n.built);
 		migdb_hbitmap_clear(&d->built, index);
 	}
-	if (state == MIGDB_PAGE_TODO)
-		migdb_todo_clear(d, index);
+	if (state == MIGDB_PAGE_TODO || state == MIGDB_PAGE_BUSY)
+		migdb_dest_todo_clear(d, index);
 	migdb_page_set(d, index, MIGDB_PAGE_RETURNED, reason);
 	migdb_claim_return(&d->claims[index]);
 	migdb_count_reason(s, reason, 1);
@@ -134,57 +145,6 @@ void migdb_dest_return(struct migdb_session *s, u64 index, u32 reason)
 	mutex_lock(&d->lock);
 	if (migdb_page_state(d, index) == MIGDB_PAGE_TODO)
 		migdb_dest_return_locked(s, index, reason);
-	mutex_unlock(&d->lock);
-}
-
-/*
- * Write one verified page.  The claim is made after the last look at the state
- * and given up after the copy: BUSY lasts as long as the copy.
- */
-void migdb_dest_place(struct migdb_session *s, u64 index, const void *page)
-{
-	const struct migdb_region *r = migdb_region_of_index(&s->regions, index);
-	struct migdb_dest *d = s->dst;
-	u8 *claim = &d->claims[index];
-	bool failed;
-
-	lockdep_assert_held_read(&d->fill_sem);
-	mutex_lock(&d->lock);
-	if (migdb_page_state(d, index) != MIGDB_PAGE_TODO) {
-		mutex_unlock(&d->lock);
-		return;
-	}
-	if (!migdb_claim_busy(claim)) {
-		migdb_todo_clear(d, index);
-		migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
-		atomic64_inc(&s->n.sent);
-		trace_migdb_place(s->label, index, MIGDB_CLAIM_SENT);
-		mutex_unlock(&d->lock);
-		return;
-	}
-	mutex_unlock(&d->lock);
-
-	failed = copy_to_user(u64_to_user_ptr(migdb_region_hva(r, index)), page, MIGDB_PAGE_BYTES);
-
-	mutex_lock(&d->lock);
-	if (failed) {
-		migdb_dest_return_locked(s, index, MIGDB_REASON_FAULT);
-		trace_migdb_place(s->label, index, MIGDB_CLAIM_RETURNED);
-	} else {
-		migdb_todo_clear(d, index);
-		if (migdb_claim_done(claim)) {
-			migdb_page_set(d, index, MIGDB_PAGE_DONE, 0);
-			migdb_hbitmap_set(&d->built, index);
-			d->nr_done++;
-			atomic64_inc(&s->n.built);
-			trace_migdb_place(s->label, index, MIGDB_CLAIM_DONE);
-		} else {
-			/* the VMM did not wait for BUSY: its page, its word */
-			migdb_page_set(d, index, MIGDB_PAGE_SENT, 0);
-			atomic64_inc(&s->n.sent);
-			trace_migdb_place(s->label, index, MIGDB_CLAIM_SENT);
-		}
-	}
 	mutex_unlock(&d->lock);
 }
 
@@ -268,6 +228,7 @@ int migdb_dest_drain(struct migdb_session *s, struct migdb_drain *arg)
 	if (ret)
 		return ret;
 	migdb_dest_give_up(s, MIGDB_REASON_LATE);
+	migdb_postcopy_over(s);
 	mutex_lock(&d->lock);
 	d->drained_due = true;
 	arg->out_recorded = d->nr_recorded;
@@ -328,6 +289,31 @@ static int migdb_dest_missing(struct migdb_session *s, u64 *missing)
 	return gone ? -EUCLEAN : 0;
 }
 
+/*
+ * What the stream has brought is not to be built: a read that waits for a limit need not
+ * find that out.  The number of pages that are.
+ */
+static u64 migdb_dest_settle(struct migdb_session *s)
+{
+	u64 n = s->regions.nr_pages, index = 0, left;
+	struct migdb_dest *d = s->dst;
+	u32 i;
+
+	do {
+		mutex_lock(&d->lock);
+		for (i = 0; i < MIGDB_HARVEST_BATCH; i++, index++) {
+			index = migdb_hbitmap_next(&d->todo, index);
+			if (index >= n)
+				break;
+			migdb_place_settled(s, index);
+		}
+		left = d->todo.nr_set;
+		mutex_unlock(&d->lock);
+		cond_resched();
+	} while (index < n);
+	return left;
+}
+
 int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 {
 	int ret;
@@ -335,9 +321,13 @@ int migdb_dest_complete(struct migdb_session *s, u64 *missing)
 	/* rx_lock: a record that is being taken in is counted, none comes after */
 	if (mutex_lock_killable(&s->rx_lock))
 		return -EINTR;
-	ret = migdb_dest_missing(s, missing);
+	/* the guest runs: do not look at all of memory before it is worth it */
+	*missing = migdb_state(s) == MIGDB_STATE_POSTCOPY ? migdb_dest_settle(s) : 0;
+	ret = *missing ? -EUCLEAN : migdb_dest_missing(s, missing);
 	if (!ret && migdb_state(s) != MIGDB_STATE_ABORTED)
 		ret = migdb_session_transit(s, MIGDB_EV_COMPLETE);
+	if (!ret)
+		migdb_postcopy_over(s);
 	mutex_unlock(&s->rx_lock);
 	return ret;
 }

@@ -6,8 +6,10 @@
  *	NONE --record--> TODO --block verified, written--> DONE
  *	TODO --error, late, dropped--> RETURNED		DONE --revoke--> RETURNED
  *	TODO --stream was first--> SENT
+ *	TODO --claim--> BUSY --written--> DONE		while fill_sem is held for reading
+ *	RETURNED --there is no source any more--> TODO	post-copy: MIGDB_DEADLINE_NEVER
  *
- * TODO pages are also in @todo, pages to report in @built and @returned; all
+ * TODO and BUSY pages are also in @todo, pages to report in @built and @returned; all
  * under dest.lock.  A page is written only by a worker that holds fill_sem for
  * reading and has made the claim; holding it for writing means that no fill is in
  * flight.  Verification happens before, outside of both.
@@ -23,8 +25,9 @@
 #include "internal.h"
 #include "io_shape.h"
 
-struct kiocb;
+struct file;
 struct migdb_fetch;
+struct migdb_placer;
 
 enum migdb_page_state {
 	MIGDB_PAGE_NONE,
@@ -32,6 +35,15 @@ enum migdb_page_state {
 	MIGDB_PAGE_DONE,
 	MIGDB_PAGE_SENT,
 	MIGDB_PAGE_RETURNED,
+	MIGDB_PAGE_BUSY,
+};
+
+/* How pages are written, see fetch_place.c. */
+enum migdb_place_how {
+	MIGDB_PLACE_COPY,
+	MIGDB_PLACE_HELD,
+	MIGDB_PLACE_ATOMIC,
+	MIGDB_PLACE_OVER,	/* none is wanted any more */
 };
 
 /*
@@ -48,6 +60,7 @@ struct migdb_fetch_run {
 /* One RECORDS frame; freed when its last run is through.  nr_users: dest.lock. */
 struct migdb_chunk {
 	struct list_head node;
+	struct list_head alive;	/* until it is freed */
 	u32 bytes;
 	u32 nr_users;
 	u32 nr_runs;
@@ -58,10 +71,12 @@ struct migdb_chunk {
 
 struct migdb_dest {
 	struct rw_semaphore fill_sem;
+	u32 place;			/* fill_sem: enum migdb_place_how */
 	struct mutex lock;		/* guards what follows */
 	/* lock: */
 	u8 *page;			/* state | reason << 3 */
 	struct list_head chunks;	/* still to be read, in disk order */
+	struct list_head alive;		/* these, and those that reads refer to */
 	struct migdb_hbitmap todo;
 	struct migdb_hbitmap built;
 	struct migdb_hbitmap returned;
@@ -77,12 +92,19 @@ struct migdb_dest {
 
 	u8 *claims;			/* in the session's map */
 	struct migdb_fetch *fetch;
+	struct migdb_placer *placer;	/* rx_lock: made by HOLD, there until the end */
 };
 
 /* Both under dest.lock, or unlocked by who looks again under it. */
 static inline u32 migdb_page_state(const struct migdb_dest *d, u64 index)
 {
 	return d->page[index] & 7;
+}
+
+/* With fill_sem or without: who writes a page looks again under it. */
+static inline u32 migdb_place_how(const struct migdb_dest *d)
+{
+	return smp_load_acquire(&d->place);	/* ATOMIC: there is a placer */
 }
 
 static inline void migdb_page_set(struct migdb_dest *d, u64 index, u32 state, u32 reason)
@@ -109,10 +131,25 @@ bool migdb_dest_tx_pending(struct migdb_session *s);
 /* What fetch.c does to pages. */
 bool migdb_dest_wanted(struct migdb_dest *d, u64 index);
 void migdb_dest_return(struct migdb_session *s, u64 index, u32 reason);
-/* Write verified pages: one of them.  Under fill_sem for reading. */
-void migdb_dest_place(struct migdb_session *s, u64 index, const void *page);
+void migdb_dest_todo_clear(struct migdb_dest *d, u64 index);
 void migdb_chunk_free(struct migdb_dest *d, struct migdb_chunk *c);
 void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c);
+
+/* fetch_place.c */
+bool migdb_place_settled(struct migdb_session *s, u64 index);
+
+/* postcopy.c */
+int migdb_dest_hold(struct migdb_session *s, struct migdb_hold *arg,
+		    struct migdb_hold __user *uarg);
+int migdb_dest_postcopy(struct migdb_session *s, struct migdb_postcopy *arg);
+void migdb_postcopy_over(struct migdb_session *s);
+void migdb_postcopy_stop(struct migdb_session *s);
+void migdb_postcopy_free(struct migdb_session *s);
+bool migdb_postcopy_supported(void);
+
+/* fault.c */
+int migdb_dest_fault(struct migdb_session *s, struct migdb_fault *arg);
+void migdb_fault_stats(struct migdb_session *s, struct migdb_stats *out);
 
 /* fetch.c */
 u64 migdb_fetch_need_bytes(void);

@@ -91,6 +91,8 @@ void migdb_chunk_put(struct migdb_dest *d, struct migdb_chunk *c)
 
 	mutex_lock(&d->lock);
 	last = !--c->nr_users;
+	if (last)
+		list_del(&c->alive);
 	mutex_unlock(&d->lock);
 	if (last)
 		migdb_chunk_free(d, c);
@@ -199,7 +201,8 @@ static int migdb_dest_record_run(struct migdb_session *s, const struct migdb_wir
 		reason = d->given_up;
 	for (i = 0; i < nr; i++) {
 		state = migdb_page_state(d, index + i);
-		if (state == MIGDB_PAGE_TODO || state == MIGDB_PAGE_DONE)
+		if (state == MIGDB_PAGE_TODO || state == MIGDB_PAGE_BUSY ||
+		    state == MIGDB_PAGE_DONE)
 			__set_bit(i, twice);
 		todo += migdb_dest_record_page(s, index + i, !reason && i >= on_disk ?
 					       MIGDB_REASON_NO_DISK : reason);
@@ -263,6 +266,7 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 	if (c && c->nr_runs) {
 		mutex_lock(&d->lock);
 		list_add_tail(&c->node, &d->chunks);
+		list_add_tail(&c->alive, &d->alive);
 		mutex_unlock(&d->lock);
 		migdb_fetch_kick(s);
 	} else if (c) {
@@ -272,6 +276,23 @@ static int migdb_dest_records(struct migdb_session *s, const struct migdb_frame 
 	if (READ_ONCE(d->returned.nr_set))
 		migdb_tx_wake(s);
 	return ret;
+}
+
+/*
+ * HOLD has the end mark, so no page has changed that is revoked later: the source takes
+ * pages back for which it does not want to wait.  What is built by then stays: it is
+ * what the source would send, and the guest may be using it.
+ */
+static bool migdb_dest_revocable(struct migdb_dest *d, u64 index)
+{
+	switch (migdb_page_state(d, index)) {
+	case MIGDB_PAGE_NONE:
+		return false;
+	case MIGDB_PAGE_DONE:
+		return d->place == MIGDB_PLACE_COPY;
+	default:
+		return true;
+	}
 }
 
 static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_range *range)
@@ -292,11 +313,13 @@ static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_r
 		down_write(&d->fill_sem);
 		mutex_lock(&d->lock);
 		for (i = 0; i < nr; i++)
-			if (migdb_page_state(d, index + i) != MIGDB_PAGE_NONE)
+			if (migdb_dest_revocable(d, index + i))
 				migdb_dest_return_locked(s, index + i, reason);
 		mutex_unlock(&d->lock);
 		up_write(&d->fill_sem);
 	}
+	if (READ_ONCE(d->drained_due))
+		migdb_tx_wake(s);
 }
 
 int migdb_dest_rx(struct migdb_session *s, const struct migdb_frame *f)

@@ -19,66 +19,18 @@
  */
 #include <linux/blkdev.h>
 #include <linux/fs.h>
-#include <linux/highmem.h>
 #include <linux/ktime.h>
-#include <linux/llist.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/workqueue.h>
 
 #include "alloc.h"
-#include "dest.h"
-#include "throttle.h"
+#include "fetch.h"
+#include "postcopy.h"
 #include "trace.h"
 #include "vhost_glue.h"
 #include "window.h"
-
-struct migdb_target {
-	struct migdb_chunk *chunk;
-	const struct migdb_fetch_run *run;
-};
-
-struct migdb_io {
-	struct kiocb iocb;
-	struct llist_node done;
-	struct list_head free;
-	struct migdb_fetch_lane *lane;
-	struct migdb_io_shape shape;
-	long ret;
-	u32 nr_targets;
-	u32 nr_pages;		/* bounce pages that are there */
-	struct migdb_target target[MIGDB_IO_MAX_PAGES];
-	struct bio_vec bvec[MIGDB_IO_MAX_PAGES];
-};
-
-struct migdb_fetch_lane {
-	struct migdb_session *s;
-	unsigned int nr;
-	struct llist_head done;
-	/*
-	 * One run of the lane at a time: while a virtqueue changes workers, or
-	 * a killed worker ends, two contexts can have its work.
-	 */
-	struct mutex lock;
-	struct list_head free;		/* lock */
-	struct migdb_io *held;		/* lock: planned, waits for a limit */
-	u64 held_due_ns;		/* lock: when @held may go; 0: has no turn yet */
-	u32 held_gen;			/* lock: the operator's rate that it waits for */
-	struct work_struct reap;	/* worker gone */
-	struct delayed_work retry;	/* a limit may allow it now */
-	u32 depth;			/* lock: ios there are, at most MIGDB_LANE_DEPTH */
-};
-
-struct migdb_fetch {
-	bool dying;
-	spinlock_t rate_lock;		/* lanes share a bucket */
-	struct migdb_bucket rate;	/* rate_lock: this session's share */
-	u32 rate_gen;			/* rate_lock */
-	atomic_t nr_inflight;
-	wait_queue_head_t idle_wait;
-	struct migdb_fetch_lane lane[MIGDB_NR_LANES];
-};
 
 /*
  * Host-wide limits, and how many destinations share them: those that have records
@@ -141,6 +93,8 @@ static void migdb_io_reset(struct migdb_session *s, struct migdb_io *io)
 
 	for (i = 0; i < io->nr_targets; i++)
 		migdb_chunk_put(s->dst, io->target[i].chunk);
+	if (io->fault)
+		migdb_fault_over(s, io);
 	io->nr_targets = 0;
 	io->shape.nr_blocks = 0;
 }
@@ -152,6 +106,7 @@ static void migdb_io_over(struct migdb_session *s, struct migdb_io *io)
 	atomic64_sub((u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, &s->n.inflight_bytes);
 	migdb_io_reset(s, io);
 	list_add(&io->free, &io->lane->free);
+	io->lane->inflight--;
 	if (atomic_dec_and_test(&f->nr_inflight))
 		wake_up(&f->idle_wait);
 }
@@ -207,21 +162,23 @@ static bool migdb_io_pages(struct migdb_io *io)
 }
 
 /* Pages of a run that somebody still wants built? */
-static bool migdb_run_wanted(struct migdb_dest *d, const struct migdb_fetch_run *run)
+static bool migdb_run_wanted(struct migdb_session *s, const struct migdb_fetch_run *run)
 {
+	bool postcopy = migdb_place_how(s->dst) == MIGDB_PLACE_ATOMIC, wanted = false;
 	u32 i;
 
-	for (i = 0; i < run->nr; i++)
-		if (migdb_dest_wanted(d, run->index + i))
-			return true;
-	return false;
+	for (i = 0; i < run->nr && !wanted; i++)
+		wanted = migdb_dest_wanted(s->dst, run->index + i) &&
+			 /* the source sends, too, and much of it is here already */
+			 !(postcopy && migdb_place_settled(s, run->index + i));
+	return wanted;
 }
 
 /*
  * Take runs off the list, in order, while they fit into one read.  Runs that
  * nobody wants any more are stepped over, a batch of pages per hold of the lock.
  */
-static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
+static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io, u32 max)
 {
 	struct migdb_dest *d = s->dst;
 	struct migdb_fetch_run *run;
@@ -241,21 +198,23 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io)
 			break;
 		run = &c->runs[c->next_run];
 		seen += run->nr;
-		if (migdb_run_wanted(d, run)) {
+		if (migdb_run_wanted(s, run)) {
 			gap = io->shape.nr_blocks < MIGDB_IO_SHORT_PAGES ? MIGDB_IO_GAP_PAGES : 0;
 			if (!migdb_io_add(&io->shape, migdb_where_disk(run->where),
 					  migdb_where_block(run->where), run->nr,
-					  MIGDB_IO_MAX_PAGES, gap))
+					  max(max, (u32)run->nr), gap))
 				break;
-			io->target[io->nr_targets].chunk = c;
-			io->target[io->nr_targets].run = run;
-			io->nr_targets++;
+			io->target[io->nr_targets++] = (struct migdb_target) {
+				.chunk = c, .run = run, .nr = run->nr,
+			};
 			c->nr_users++;
 		}
 		if (++c->next_run == c->nr_runs) {
 			list_del(&c->node);
-			if (!--c->nr_users)
+			if (!--c->nr_users) {
+				list_del(&c->alive);
 				migdb_chunk_free(d, c);
+			}
 		}
 	}
 	mutex_unlock(&d->lock);
@@ -325,6 +284,8 @@ static void migdb_io_submit(struct migdb_session *s, struct migdb_io *io)
 	struct iov_iter iter;
 	ssize_t ret;
 
+	io->submit_ns = ktime_get_ns();
+	io->lane->inflight++;
 	atomic_inc(&f->nr_inflight);
 	atomic64_add(bytes, &s->n.inflight_bytes);
 	atomic64_inc(&s->n.reads);
@@ -348,8 +309,8 @@ static void migdb_io_refuse(struct migdb_session *s, struct migdb_io *io, u32 re
 
 	for (t = 0; t < io->nr_targets; t++) {
 		run = io->target[t].run;
-		for (i = 0; i < run->nr; i++)
-			migdb_dest_return(s, run->index + i, reason);
+		for (i = 0; i < io->target[t].nr; i++)
+			migdb_dest_return(s, run->index + io->target[t].from + i, reason);
 	}
 	migdb_io_reset(s, io);
 	list_add(&io->free, &io->lane->free);
@@ -375,6 +336,29 @@ static struct migdb_io *migdb_lane_io(struct migdb_fetch_lane *lane)
 	return io;
 }
 
+/*
+ * The next read of the lane.  In post-copy one lane makes those that the guest waits
+ * for and one the others, of which there are few and short ones: the guest's turn comes
+ * soon, both at the worker and at the device.
+ */
+static bool migdb_lane_plan(struct migdb_fetch_lane *lane, struct migdb_io *io)
+{
+	u32 place = migdb_place_how(lane->s->dst);
+
+	if (place != MIGDB_PLACE_ATOMIC)
+		return place == MIGDB_PLACE_COPY &&
+		       migdb_io_plan(lane->s, io, MIGDB_IO_MAX_PAGES);
+	switch (lane->nr) {
+	case MIGDB_FAULT_LANE:
+		return migdb_fault_plan(lane->s, io);
+	case MIGDB_BULK_LANE:
+		return lane->inflight < READ_ONCE(migdb_postcopy_bulk_reads) &&
+		       migdb_io_plan(lane->s, io, MIGDB_POSTCOPY_IO_PAGES);
+	default:
+		return false;
+	}
+}
+
 /* Plan and submit until the lane is deep enough, or a limit or the list says stop. */
 static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 {
@@ -394,7 +378,7 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 					queue_delayed_work(migdb_wq, &lane->retry, HZ / 10);
 				break;
 			}
-			if (!migdb_io_plan(s, io)) {
+			if (!migdb_lane_plan(lane, io)) {
 				/* nothing to read: keep no bounce pages for it */
 				list_add(&io->free, &lane->free);
 				list_for_each_entry(io, &lane->free, free)
@@ -410,50 +394,58 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 			}
 		}
 		wait = migdb_io_limited(lane, io);
+		/* what the guest waits for takes its share, and what is in bulk waits for it */
+		if (lane->nr == MIGDB_FAULT_LANE &&
+		    migdb_place_how(s->dst) == MIGDB_PLACE_ATOMIC)
+			wait = 0;
 		if (wait) {
 			lane->held = io;
 			queue_delayed_work(migdb_wq, &lane->retry, wait);
 			break;
 		}
+		lane->held_due_ns = 0;
 		migdb_io_submit(s, io);
 		cond_resched();
 	}
+	/* the stream had the last page that was to be read */
+	if (READ_ONCE(s->dst->drained_due))
+		migdb_tx_wake(s);
 }
 
-/* Verify one run of a finished read and write its pages. */
-static void migdb_run_finish(struct migdb_session *s, struct migdb_io *io, struct migdb_target *t)
+/* All targets of a finished read.  False: not now. */
+static bool migdb_io_place(struct migdb_io *io)
 {
-	const struct migdb_fetch_run *run = t->run;
-	u32 first = migdb_where_block(run->where) - io->shape.first_block, i;
-	struct migdb_dest *d = s->dst;
-	const void *page;
-	u64 tag;
+	u32 t;
 
-	for (i = 0; i < run->nr; i++) {
-		if (!migdb_dest_wanted(d, run->index + i))
-			continue;
-		if (io->ret < 0 || io->ret < (u64)(first + i + 1) * MIGDB_PAGE_BYTES) {
-			migdb_dest_return(s, run->index + i, MIGDB_REASON_IO_ERROR);
-			continue;
-		}
-		page = kmap_local_page(io->bvec[first + i].bv_page);
-		tag = migdb_tag_page(s->tag_alg, &s->key, page);
-		atomic64_inc(&s->n.hashed);
-		if (cpu_to_le64(tag) != t->chunk->tags[run->tag + i]) {
-			migdb_dest_return(s, run->index + i, MIGDB_REASON_MISMATCH);
-		} else {
-			down_read(&d->fill_sem);
-			migdb_dest_place(s, run->index + i, page);
-			up_read(&d->fill_sem);
-		}
-		kunmap_local(page);
+	for (t = 0; t < io->nr_targets; t++) {
+		if (!migdb_place_target(io, &io->target[t]))
+			return false;
+		cond_resched();
 	}
+	return true;
 }
 
-/* Finished reads, at most MIGDB_PLACE_BATCH_PAGES pages.  True: there are more. */
+static void migdb_io_measure(struct migdb_session *s, struct migdb_io *io)
+{
+	struct migdb_dest *d = s->dst;
+	u64 ns = ktime_get_ns() - io->submit_ns;
+
+	if (migdb_place_how(d) != MIGDB_PLACE_ATOMIC)
+		return;
+	mutex_lock(&d->lock);
+	migdb_latency_add(&d->placer->latency, ns);
+	mutex_unlock(&d->lock);
+}
+
+/*
+ * Finished reads, at most MIGDB_PLACE_BATCH_PAGES pages; in post-copy one read.  True:
+ * there are more.
+ */
 static bool migdb_lane_finish(struct migdb_fetch_lane *lane)
 {
 	struct llist_node *list = llist_reverse_order(llist_del_all(&lane->done));
+	bool postcopy = migdb_place_how(lane->s->dst) == MIGDB_PLACE_ATOMIC;
+	bool dying = READ_ONCE(lane->s->dst->fetch->dying), stop = false, held = false;
 	struct migdb_session *s = lane->s;
 	ktime_t start = ktime_get();
 	struct migdb_io *io, *next;
@@ -462,24 +454,34 @@ static bool migdb_lane_finish(struct migdb_fetch_lane *lane)
 	if (!list)
 		return false;
 	llist_for_each_entry_safe(io, next, list, done) {
-		if (pages >= MIGDB_PLACE_BATCH_PAGES) {
+		if (stop) {
 			/* back for the next turn; order does not matter */
 			llist_add(&io->done, &lane->done);
 			continue;
 		}
+		if (dying) {		/* the session is closing: nobody looks any more */
+			migdb_io_over(s, io);
+			continue;
+		}
+		migdb_io_measure(s, io);
+		if (!migdb_io_place(io)) {
+			/* held: who ends that kicks us */
+			llist_add(&io->done, &lane->done);
+			stop = true;
+			held = true;
+			continue;
+		}
 		trace_migdb_fetch(s->label, io->shape.disk, io->shape.first_block,
 				  io->shape.nr_blocks, io->ret);
-		for (t = 0; t < io->nr_targets; t++) {
-			migdb_run_finish(s, io, &io->target[t]);
-			pages += io->target[t].run->nr;
-			cond_resched();
-		}
+		for (t = 0; t < io->nr_targets; t++)
+			pages += io->target[t].nr;
 		migdb_io_over(s, io);
+		stop = postcopy || pages >= MIGDB_PLACE_BATCH_PAGES;
 	}
 	migdb_span_end(&s->n.fetching);
 	atomic64_add(ktime_to_ns(ktime_sub(ktime_get(), start)), &s->n.hash_ns);
 	migdb_tx_wake(s);
-	return !llist_empty(&lane->done);
+	return !held && !llist_empty(&lane->done);
 }
 
 /* The lane's work, on its vhost worker. */
@@ -492,6 +494,9 @@ void migdb_fetch_lane(void *ctx, unsigned int nr)
 	if (!s->dst || !s->dst->fetch)
 		return;
 	lane = &s->dst->fetch->lane[nr];
+	/* what has come home waits; who ends this state kicks us */
+	if (migdb_state(s) == MIGDB_STATE_HELD && !READ_ONCE(s->dst->fetch->dying))
+		return;
 	mutex_lock(&lane->lock);
 	more = migdb_lane_finish(lane);
 	migdb_lane_submit(lane);
@@ -549,6 +554,8 @@ void migdb_fetch_stop(struct migdb_session *s)
 	for (i = 0; i < MIGDB_NR_LANES; i++) {
 		mutex_lock(&f->lane[i].lock);
 		mutex_unlock(&f->lane[i].lock);
+		/* reads that came home and were held: nobody else puts them away */
+		queue_work(migdb_wq, &f->lane[i].reap);
 	}
 	wait_event(f->idle_wait, !atomic_read(&f->nr_inflight));
 	/* completion handlers that are still on their way out */

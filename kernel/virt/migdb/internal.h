@@ -33,7 +33,8 @@
  * owner is the session's own VMM, which then stops itself until it is killed, but
  * nobody else may wait for it.  It is touched under
  *	rx_write_lock, tx_read_lock, dequeue_lock	the copies of streams and runs
- *	fill_sem (read)					a page that is built
+ *	fill_sem (read)					a page that is built; post-copy:
+ *							the window that it is placed from
  *	session.lock					arguments of set-up, START's answer
  *	hash_lock					table and bitmap, at SNAPSHOT, HASH, TAKE
  *	set_lock					the page that is hashed, if it has gone
@@ -140,6 +141,10 @@ struct migdb_stats_counters {
 	atomic64_t rx_bytes;
 	atomic64_t hashed;
 	atomic64_t hash_ns;
+	/* post-copy: destination, and of it source */
+	atomic64_t postcopy_built;
+	atomic64_t faults, faults_fetching, faults_built, faults_late;
+	atomic64_t requested;
 	struct migdb_span recording, fetching;
 	atomic64_t by_reason[MIGDB_NR_REASONS];
 };
@@ -260,6 +265,7 @@ bool migdb_identity_ok(u32 type, const u8 *identity);
 struct migdb_map *migdb_map_create(size_t bytes, bool writable);
 void migdb_map_put(struct migdb_map *map);
 struct file *migdb_map_file(struct migdb_map *map);
+bool migdb_map_is_at(struct migdb_map *map, unsigned long uaddr);
 
 /* stream.c */
 struct file *migdb_stream_file(struct migdb_session *s, bool tx);

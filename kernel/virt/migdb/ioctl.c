@@ -43,6 +43,10 @@ union migdb_ucmd {
 	struct migdb_abort abort;
 	struct migdb_stats stats;
 	struct migdb_take take;
+	struct migdb_hold hold;
+	struct migdb_postcopy postcopy;
+	struct migdb_fault fault;
+	struct migdb_request request;
 };
 
 static int migdb_do_info(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
@@ -55,7 +59,9 @@ static int migdb_do_info(struct migdb_session *s, union migdb_ucmd *u, void __us
 		return -EINVAL;
 	i->out_abi_version = MIGDB_ABI_VERSION;
 	i->out_state = migdb_state(s);
-	i->out_features = MIGDB_FEATURE_TAKE | (IS_ENABLED(CONFIG_KVM) ? MIGDB_FEATURE_RING : 0);
+	i->out_features = MIGDB_FEATURE_TAKE |
+			  (IS_ENABLED(CONFIG_KVM) ? MIGDB_FEATURE_RING : 0) |
+			  (migdb_postcopy_supported() ? MIGDB_FEATURE_POSTCOPY : 0);
 	i->out_tag_algs = migdb_tag_algs();
 	i->out_page_bytes = MIGDB_PAGE_BYTES;
 	i->out_source_need_bytes = migdb_source_need_bytes(i->nr_pages);
@@ -161,6 +167,28 @@ static int migdb_do_reclaim(struct migdb_session *s, union migdb_ucmd *u, void _
 	return 0;
 }
 
+static int migdb_do_request(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
+{
+	return migdb_source_request(s, &u->request);
+}
+
+static int migdb_do_hold(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
+{
+	return migdb_dest_hold(s, &u->hold, uarg);
+}
+
+static int migdb_do_postcopy(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
+{
+	return migdb_dest_postcopy(s, &u->postcopy);
+}
+
+static int migdb_do_fault(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
+{
+	if (s->role != MIGDB_ROLE_DEST)
+		return -EBUSY;
+	return migdb_dest_fault(s, &u->fault);
+}
+
 static int migdb_do_seal(struct migdb_session *s, union migdb_ucmd *u, void __user *uarg)
 {
 	return migdb_source_seal(s, &u->seal);
@@ -260,6 +288,10 @@ static const struct migdb_ioctl_op migdb_ops[] = {
 	OP(ABORT, migdb_abort, abort, 0),
 	OP_GROWN(STATS, migdb_stats, MIGDB_STATS_LEAST, stats, OP_ANYONE | OP_SETUP),
 	OP(TAKE, migdb_take, take, 0),
+	OP(HOLD, migdb_hold, hold, OP_OWN_OUT),
+	OP(POSTCOPY, migdb_postcopy, postcopy, 0),
+	OP(FAULT, migdb_fault, fault, 0),
+	OP(REQUEST, migdb_request, request, 0),
 };
 
 /* The layout is ABI: a struct may only grow at its end. */
@@ -285,8 +317,14 @@ static void __maybe_unused migdb_check_layout(void)
 	BUILD_BUG_ON(sizeof(struct migdb_drain) != 40);
 	BUILD_BUG_ON(sizeof(struct migdb_complete) != 16);
 	BUILD_BUG_ON(sizeof(struct migdb_abort) != 16);
-	BUILD_BUG_ON(sizeof(struct migdb_stats) != 16 + 13 * 8 + MIGDB_NR_REASONS * 8);
 	BUILD_BUG_ON(sizeof(struct migdb_take) != 56);
+	BUILD_BUG_ON(sizeof(struct migdb_stats) != 16 + 13 * 8 + MIGDB_MAX_REASONS * 8 + 9 * 8);
+	BUILD_BUG_ON(MIGDB_STATS_LEAST != 264);
+	BUILD_BUG_ON(MIGDB_NR_REASONS > MIGDB_MAX_REASONS);
+	BUILD_BUG_ON(sizeof(struct migdb_hold) != 40);
+	BUILD_BUG_ON(sizeof(struct migdb_postcopy) != 32);
+	BUILD_BUG_ON(sizeof(struct migdb_fault) != 40);
+	BUILD_BUG_ON(sizeof(struct migdb_request) != 32);
 	BUILD_BUG_ON(offsetof(struct migdb_start, out_nr_pages) != 104);
 	BUILD_BUG_ON(offsetof(struct migdb_set_disk, identity) != 24);
 }

@@ -65,6 +65,24 @@
 #define MIGDB_PLACE_BATCH_PAGES	256u
 
 /*
+ * Post-copy.  Pages of one UFFDIO_COPY (as long as the claim is BUSY), of one read in
+ * bulk and between two looks at what the guest waits for; at most 64.
+ */
+#define MIGDB_PLACE_ATOMIC_PAGES	32u
+#define MIGDB_POSTCOPY_IO_PAGES		32u
+/* Pages that may be waited for at a time; more are the source's at once. */
+#define MIGDB_FAULT_SLOTS		64u
+/* A fault reads the blocks of its run in the same aligned group of so many. */
+#define MIGDB_FAULT_GROUP_PAGES		4u
+/* The last so many reads say how long one takes; no deadline that follows is longer. */
+#define MIGDB_LATENCY_SAMPLES		31u
+#define MIGDB_MAX_ADAPTIVE_NS		(1ull * 1000 * 1000 * 1000)
+/* Defaults of the knobs, and their bounds. */
+#define MIGDB_DEFAULT_BULK_READS	2u
+#define MIGDB_DEFAULT_FLOOR_US		2000u
+#define MIGDB_MAX_FLOOR_US		(10u * 1000 * 1000)
+
+/*
  * Records of a destination: what every page needs when it is recorded once, in
  * frames as full as ours are, and room for frames of a few pages.
  */

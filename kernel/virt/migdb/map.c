@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
 
 #include "alloc.h"
@@ -95,6 +96,18 @@ static const struct file_operations migdb_map_fops = {
 	.mmap		= migdb_map_mmap,
 	.release	= migdb_map_release,
 };
+
+/* Is all of it mapped there, to be written to?  Under mmap_lock. */
+bool migdb_map_is_at(struct migdb_map *map, unsigned long uaddr)
+{
+	struct vm_area_struct *vma = find_vma(current->mm, uaddr);
+
+	mmap_assert_locked(current->mm);
+	return vma && vma->vm_start <= uaddr && vma->vm_file &&
+	       vma->vm_file->f_op == &migdb_map_fops &&
+	       vma->vm_file->private_data == map && vma->vm_flags & VM_WRITE &&
+	       linear_page_index(vma, uaddr) == 0 && vma->vm_end - uaddr >= map->bytes;
+}
 
 /* A file with a reference of its own, or ERR_PTR. */
 struct file *migdb_map_file(struct migdb_map *map)

@@ -125,8 +125,10 @@ static void migdb_session_end(struct migdb_session *s, u32 reason, bool peer)
 	migdb_session_state(s, MIGDB_STATE_ABORTED);
 	mutex_unlock(&s->lock);
 
-	if (dest)
+	if (dest) {
 		migdb_dest_give_up(s, peer ? MIGDB_REASON_ABORTED : reason);
+		migdb_postcopy_over(s);
+	}
 	migdb_tx_end(s, MIGDB_FRAME_ABORT, reason);
 	migdb_tx_wake(s);
 	migdb_session_log(s, "aborted");
@@ -167,7 +169,8 @@ static void migdb_ordinary_work(struct work_struct *work)
 		mutex_unlock(&s->src->hash_lock);
 		if (state == MIGDB_STATE_TRACKING || state == MIGDB_STATE_SEALED)
 			migdb_source_reclaim(s, MIGDB_REASON_DISABLED);
-	} else if (state == MIGDB_STATE_FILLING) {
+	} else if (state == MIGDB_STATE_FILLING || state == MIGDB_STATE_HELD ||
+		   state == MIGDB_STATE_POSTCOPY) {
 		migdb_dest_give_up(s, MIGDB_REASON_DISABLED);
 	}
 	migdb_ordinary_over(s);
@@ -456,8 +459,13 @@ void migdb_session_close(struct migdb_session *s)
 	mutex_unlock(&s->rx_lock);
 	migdb_tx_wake(s);
 
-	if (s->dst)
+	if (s->dst) {
+		/* first: who waits for a page waits no longer, whatever storage does */
+		if (s->dst->placer)
+			migdb_postcopy_over(s);
 		migdb_fetch_stop(s);
+		migdb_postcopy_stop(s);
+	}
 	migdb_vhost_flush(s->vhost);
 	migdb_vhost_destroy(s->vhost);
 	s->vhost = NULL;

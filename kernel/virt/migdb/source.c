@@ -413,6 +413,36 @@ u64 migdb_source_reclaim(struct migdb_session *s, u32 reason)
 	return moved;
 }
 
+/*
+ * The destination's guest waits for these pages, and the VMM sends them at once.  It
+ * has given up building them: nothing is revoked.
+ */
+int migdb_source_request(struct migdb_session *s, struct migdb_request *arg)
+{
+	u64 i = arg->first, end, stop, taken = 0;
+	struct migdb_source *src = s->src;
+	int ret;
+
+	ret = migdb_check_range(s, arg->first, arg->count);
+	if (ret)
+		return ret;
+	end = arg->first + arg->count;
+	while (i < end && !ret) {
+		stop = min(end, i + MIGDB_HARVEST_BATCH);
+		mutex_lock(&src->set_lock);
+		if (src->frozen)	/* the VMM has the bitmap, as it is */
+			ret = -ECANCELED;
+		for (; !ret && i < stop; i++)
+			taken += migdb_source_take(s, i, MIGDB_REASON_LATE, false, true) ||
+				 migdb_hbitmap_clear(&src->send, i);
+		mutex_unlock(&src->set_lock);
+		cond_resched();
+	}
+	atomic64_add(taken, &s->n.requested);
+	arg->out_taken = taken;
+	return ret;
+}
+
 int migdb_source_seal(struct migdb_session *s, struct migdb_seal *arg)
 {
 	struct migdb_source *src = s->src;

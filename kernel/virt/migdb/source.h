@@ -78,6 +78,7 @@ int migdb_source_invalidate(struct migdb_session *s, u64 first, u64 count);
 int migdb_source_dequeue(struct migdb_session *s, struct migdb_dequeue *arg,
 			 struct migdb_dequeue __user *uarg);
 u64 migdb_source_reclaim(struct migdb_session *s, u32 reason);
+int migdb_source_request(struct migdb_session *s, struct migdb_request *arg);
 int migdb_source_seal(struct migdb_session *s, struct migdb_seal *arg);
 int migdb_source_complete(struct migdb_session *s);
 

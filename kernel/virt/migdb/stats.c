@@ -34,6 +34,8 @@ static void migdb_session_count(struct migdb_session *s, struct migdb_stats *out
 		*pending = s->src->nr_unconfirmed;
 	} else if (s->dst) {
 		*pending = s->dst->todo.nr_set;
+		out->out_todo = s->dst->todo.nr_set;
+		migdb_fault_stats(s, out);
 	}
 	if (lock)
 		mutex_unlock(lock);
@@ -49,6 +51,12 @@ static void migdb_session_stats_pending(struct migdb_session *s, struct migdb_st
 	out->out_read_bytes = atomic64_read(&s->n.read_bytes);
 	out->out_reads = atomic64_read(&s->n.reads);
 	out->out_hash_ns = atomic64_read(&s->n.hash_ns);
+	out->out_postcopy_built = atomic64_read(&s->n.postcopy_built);
+	out->out_faults = atomic64_read(&s->n.faults);
+	out->out_faults_fetching = atomic64_read(&s->n.faults_fetching);
+	out->out_faults_built = atomic64_read(&s->n.faults_built);
+	out->out_faults_late = atomic64_read(&s->n.faults_late);
+	out->out_requested = atomic64_read(&s->n.requested);
 	out->out_memory_bytes = s->memory_bytes;
 	if (s->dst)
 		out->out_memory_bytes += atomic64_read(&s->dst->chunk_bytes);

@@ -11,6 +11,7 @@
 
 #include "dest.h"
 #include "internal.h"
+#include "postcopy.h"
 #include "source.h"
 
 /* What was written to a file of one number.  @count, which is not 0, or -errno. */
@@ -118,12 +119,59 @@ static ssize_t adaptive_store(struct kobject *kobj, struct kobj_attribute *attr,
 	return count;
 }
 
+static ssize_t postcopy_bulk_reads_show(struct kobject *kobj, struct kobj_attribute *attr,
+					char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(migdb_postcopy_bulk_reads));
+}
+
+static ssize_t postcopy_bulk_reads_store(struct kobject *kobj, struct kobj_attribute *attr,
+					 const char *buf, size_t count)
+{
+	unsigned int n;
+	int ret;
+
+	ret = kstrtouint(buf, 0, &n);
+	if (ret)
+		return ret;
+	/* 0 would be a migration that never ends */
+	if (!n || n > MIGDB_LANE_DEPTH)
+		return -EINVAL;
+	WRITE_ONCE(migdb_postcopy_bulk_reads, n);
+	return count;
+}
+
+static ssize_t postcopy_deadline_floor_us_show(struct kobject *kobj,
+					       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(migdb_postcopy_floor_us));
+}
+
+static ssize_t postcopy_deadline_floor_us_store(struct kobject *kobj,
+						struct kobj_attribute *attr, const char *buf,
+						size_t count)
+{
+	u64 us;
+	int ret;
+
+	ret = kstrtou64(buf, 0, &us);
+	if (ret)
+		return ret;
+	if (!us || us > MIGDB_MAX_FLOOR_US)
+		return -EINVAL;
+	WRITE_ONCE(migdb_postcopy_floor_us, us);
+	return count;
+}
+
 static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
 static struct kobj_attribute max_sessions_attr = __ATTR_RW(max_sessions);
 static struct kobj_attribute nr_sessions_attr = __ATTR_RO(nr_sessions);
 static struct kobj_attribute fetch_max_bytes_per_s_attr = __ATTR_RW(fetch_max_bytes_per_s);
 static struct kobj_attribute max_inflight_bytes_attr = __ATTR_RW(max_inflight_bytes);
 static struct kobj_attribute adaptive_attr = __ATTR_RW(adaptive);
+static struct kobj_attribute postcopy_bulk_reads_attr = __ATTR_RW(postcopy_bulk_reads);
+static struct kobj_attribute postcopy_deadline_floor_us_attr =
+	__ATTR_RW(postcopy_deadline_floor_us);
 
 static struct attribute *migdb_attrs[] = {
 	&enabled_attr.attr,
@@ -132,6 +180,8 @@ static struct attribute *migdb_attrs[] = {
 	&fetch_max_bytes_per_s_attr.attr,
 	&max_inflight_bytes_attr.attr,
 	&adaptive_attr.attr,
+	&postcopy_bulk_reads_attr.attr,
+	&postcopy_deadline_floor_us_attr.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(migdb);

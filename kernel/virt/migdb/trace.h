@@ -32,7 +32,8 @@
 	EM(MIGDB_REASON_FOREIGN_REAPER, "foreign_reaper")	\
 	EM(MIGDB_REASON_UNCOVERED, "uncovered")	\
 	EM(MIGDB_REASON_UNARMED, "unarmed")	\
-	EM_END(MIGDB_REASON_TAKEN, "taken")
+	EM(MIGDB_REASON_TAKEN, "taken")		\
+	EM_END(MIGDB_REASON_PRESENT, "present")
 
 #define MIGDB_TRACE_STATES			\
 	EM(MIGDB_STATE_IDLE, "idle")		\
@@ -42,7 +43,9 @@
 	EM(MIGDB_STATE_FILLING, "filling")	\
 	EM(MIGDB_STATE_DRAINED, "drained")	\
 	EM(MIGDB_STATE_DONE, "done")		\
-	EM_END(MIGDB_STATE_ABORTED, "aborted")
+	EM(MIGDB_STATE_ABORTED, "aborted")	\
+	EM(MIGDB_STATE_HELD, "held")		\
+	EM_END(MIGDB_STATE_POSTCOPY, "postcopy")
 
 #define MIGDB_TRACE_ROLES			\
 	EM(MIGDB_ROLE_SOURCE, "source")		\
@@ -62,6 +65,11 @@
 	EM(MIGDB_TAKE_NO_PEER, "no_peer")	\
 	EM_END(MIGDB_TAKE_OFF, "off")
 
+#define MIGDB_TRACE_ANSWERS			\
+	EM(MIGDB_FAULT_FETCHING, "fetching")	\
+	EM(MIGDB_FAULT_ASK, "ask")		\
+	EM_END(MIGDB_FAULT_BUILT, "built")
+
 /* The numbers of these names, for who reads the format file */
 #undef EM
 #undef EM_END
@@ -73,6 +81,7 @@ MIGDB_TRACE_STATES
 MIGDB_TRACE_ROLES
 MIGDB_TRACE_CLAIMS
 MIGDB_TRACE_TAKES
+MIGDB_TRACE_ANSWERS
 
 /* And the names of these numbers, for who reads the events */
 #undef EM
@@ -183,6 +192,23 @@ TRACE_EVENT(migdb_take,
 	TP_printk("label=%s taken=%llu left=%llu build=%llu send=%llu result=%s",
 		  __get_str(label), __entry->taken, __entry->left, __entry->build,
 		  __entry->send, __print_symbolic(__entry->result, MIGDB_TRACE_TAKES))
+);
+
+TRACE_EVENT(migdb_fault,
+	TP_PROTO(const char *label, u64 page, u32 answer),
+	TP_ARGS(label, page, answer),
+	TP_STRUCT__entry(
+		__string(label, label)
+		__field(u64, page)
+		__field(u32, answer)
+	),
+	TP_fast_assign(
+		__assign_str(label);
+		__entry->page = page;
+		__entry->answer = answer;
+	),
+	TP_printk("label=%s page=%llu answer=%s", __get_str(label), __entry->page,
+		  __print_symbolic(__entry->answer, MIGDB_TRACE_ANSWERS))
 );
 
 TRACE_EVENT(migdb_return,

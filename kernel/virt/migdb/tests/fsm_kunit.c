@@ -8,9 +8,9 @@
 #include "../fsm.h"
 #include "test_util.h"
 
-static const char letters[] = "?IATSFDXO";	/* X: done, O: aborted */
+static const char letters[] = "?IATSFDXOHP";	/* X: done, O: aborted */
 
-#define NR_STATES	9
+#define NR_STATES	11
 
 struct cmd_case {
 	const char *name;
@@ -21,7 +21,7 @@ struct cmd_case {
 #define CMD(_cmd, _allowed)	{ #_cmd, MIGDB_CMD_##_cmd, _allowed }
 
 static const struct cmd_case cmd_cases[] = {
-	CMD(GET_INFO, "IATSFDXO"),
+	CMD(GET_INFO, "IATSFDXOHP"),
 	CMD(SET_DISK, "I"),
 	CMD(SET_GUEST_TABLE, "I"),
 	CMD(BIND_KVM, "I"),
@@ -31,16 +31,20 @@ static const struct cmd_case cmd_cases[] = {
 	CMD(HASH, "T"),
 	CMD(DIRTY, "AT"),
 	CMD(HARVEST, "AT"),
-	CMD(INVALIDATE, "ATFD"),
+	CMD(INVALIDATE, "ATFDHP"),
 	CMD(DEQUEUE, "ATSXO"),
 	CMD(RECLAIM, "TS"),
 	CMD(SEAL, "T"),
-	CMD(CLAIM, "FDXO"),
-	CMD(DRAIN, "F"),
-	CMD(COMPLETE, "SDO"),
-	CMD(ABORT, "ATSFDO"),
-	CMD(STATS, "IATSFDXO"),
+	CMD(CLAIM, "FDXOHP"),
+	CMD(DRAIN, "FH"),
+	CMD(COMPLETE, "SDOP"),
+	CMD(ABORT, "ATSFDOHP"),
+	CMD(STATS, "IATSFDXOHP"),
 	CMD(TAKE, "TS"),
+	CMD(HOLD, "FH"),
+	CMD(POSTCOPY, "H"),
+	CMD(FAULT, "XOP"),
+	CMD(REQUEST, "S"),
 };
 
 static void cmd_desc(const struct cmd_case *c, char *desc)
@@ -65,7 +69,7 @@ static void fsm_allows(struct kunit *test)
 
 		if (is_in(c->allowed, state))
 			want = 0;
-		else if (state == MIGDB_STATE_ABORTED && strpbrk(c->allowed, "ATSFD"))
+		else if (state == MIGDB_STATE_ABORTED && strpbrk(c->allowed, "ATSFDHP"))
 			want = -ECANCELED;
 		KUNIT_EXPECT_EQ_MSG(test, migdb_fsm_allows(state, c->cmd), want, "in state %s",
 				    migdb_state_str(state));
@@ -100,9 +104,11 @@ static const struct arc arcs[] = {
 	{ "start dest", MIGDB_EV_START_DEST, "I", "F" },
 	{ "snapshot", MIGDB_EV_SNAPSHOT, "A", "T" },
 	{ "seal", MIGDB_EV_SEAL, "T", "S" },
-	{ "drain", MIGDB_EV_DRAIN, "F", "D" },
-	{ "complete", MIGDB_EV_COMPLETE, "SDO", "XXO" },
-	{ "abort", MIGDB_EV_ABORT, "ATSFDO", "OOOOOO" },
+	{ "drain", MIGDB_EV_DRAIN, "FH", "DD" },
+	{ "hold", MIGDB_EV_HOLD, "FH", "HH" },
+	{ "postcopy", MIGDB_EV_POSTCOPY, "H", "P" },
+	{ "complete", MIGDB_EV_COMPLETE, "SDOP", "XXOX" },
+	{ "abort", MIGDB_EV_ABORT, "ATSFDOHP", "OOOOOOOO" },
 };
 
 static void arc_desc(const struct arc *a, char *desc)
@@ -160,7 +166,7 @@ static void fsm_reach(struct kunit *test)
 			}
 		}
 	} while (seen != before);
-	KUNIT_EXPECT_EQ(test, seen, GENMASK(MIGDB_STATE_ABORTED, MIGDB_STATE_IDLE));
+	KUNIT_EXPECT_EQ(test, seen, GENMASK(MIGDB_STATE_POSTCOPY, MIGDB_STATE_IDLE));
 	for (ev = 0; ev < MIGDB_NR_EVENTS; ev++) {
 		int next = migdb_fsm_next(MIGDB_STATE_ABORTED, ev);
 

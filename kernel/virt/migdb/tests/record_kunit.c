@@ -41,7 +41,7 @@ static void record_json(struct kunit *test)
 		"\"io_error\":104,\"late\":105,\"no_memory\":106,\"no_disk\":107,\"twice\":108,",
 		"\"bad_range\":109,\"fault\":110,\"invalidated\":111,\"disabled\":112,",
 		"\"aborted\":113,\"bad_stream\":114,\"foreign_reaper\":115,\"uncovered\":116,",
-		"\"unarmed\":117,\"taken\":118},\"harvested\":21,\"reads\":22,\"read_bytes\":23,",
+		"\"unarmed\":117,\"taken\":118,\"present\":119},\"harvested\":21,\"reads\":22,\"read_bytes\":23,",
 		"\"tx_bytes\":24,\"rx_bytes\":25,\"hash_ns\":26,\"hash_bytes_per_s\":27,",
 		"\"record_bytes_per_s\":28,\"fetch_bytes_per_s\":29,\"memory_bytes\":30,",
 		"\"ms\":31}",

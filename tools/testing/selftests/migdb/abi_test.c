@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <linux/kvm.h>
+#include "postcopy.h"
 #include "test_util.h"
 #include "vhost_worker.h"
 
@@ -16,7 +17,8 @@
 
 #define STATE(_s)	(1u << MIGDB_STATE_##_s)
 #define ALL_STATES	(STATE(IDLE) | STATE(ARMING) | STATE(TRACKING) | STATE(SEALED) | \
-			 STATE(FILLING) | STATE(DRAINED) | STATE(DONE) | STATE(ABORTED))
+			 STATE(FILLING) | STATE(DRAINED) | STATE(DONE) | STATE(ABORTED) | \
+			 STATE(HELD) | STATE(POSTCOPY))
 
 /* One line per command: a new one must be added here, see no_command_is_missing. */
 static const struct command {
@@ -46,18 +48,24 @@ static const struct command {
 	C(DIRTY, migdb_dirty, STATE(ARMING) | STATE(TRACKING)),
 	C(HARVEST, migdb_harvest, STATE(ARMING) | STATE(TRACKING)),
 	C(INVALIDATE, migdb_range, STATE(ARMING) | STATE(TRACKING) | STATE(FILLING) |
-	  STATE(DRAINED)),
+	  STATE(DRAINED) | STATE(HELD) | STATE(POSTCOPY)),
 	C(DEQUEUE, migdb_dequeue, STATE(ARMING) | STATE(TRACKING) | STATE(SEALED) |
 	  STATE(DONE) | STATE(ABORTED)),
 	C(RECLAIM, migdb_reclaim, STATE(TRACKING) | STATE(SEALED)),
 	C(SEAL, migdb_seal, STATE(TRACKING)),
-	C(CLAIM, migdb_range, STATE(FILLING) | STATE(DRAINED) | STATE(ABORTED) | STATE(DONE)),
-	C(DRAIN, migdb_drain, STATE(FILLING)),
-	C(COMPLETE, migdb_complete, STATE(SEALED) | STATE(DRAINED) | STATE(ABORTED)),
+	C(CLAIM, migdb_range, STATE(FILLING) | STATE(DRAINED) | STATE(ABORTED) | STATE(DONE) |
+	  STATE(HELD) | STATE(POSTCOPY)),
+	C(DRAIN, migdb_drain, STATE(FILLING) | STATE(HELD)),
+	C(COMPLETE, migdb_complete, STATE(SEALED) | STATE(DRAINED) | STATE(ABORTED) |
+	  STATE(POSTCOPY)),
 	C(ABORT, migdb_abort, ALL_STATES & ~(STATE(IDLE) | STATE(DONE)),
 	  R(migdb_abort, __reserved)),
 	C(STATS, migdb_stats, ALL_STATES, .anyone = true, .least = 264),
 	C(TAKE, migdb_take, STATE(TRACKING) | STATE(SEALED)),
+	C(HOLD, migdb_hold, STATE(FILLING) | STATE(HELD)),
+	C(POSTCOPY, migdb_postcopy, STATE(HELD)),
+	C(FAULT, migdb_fault, STATE(POSTCOPY) | STATE(DONE) | STATE(ABORTED)),
+	C(REQUEST, migdb_request, STATE(SEALED)),
 };
 
 #define NR_COMMANDS	(ARRAY_SIZE(commands))
@@ -283,6 +291,9 @@ static int bring_to(struct rig *r, u32 state, struct mdb **m)
 
 	mdb_close(&r->src);
 	mdb_close(&r->dst);
+	if (r->uffd > 0)
+		close(r->uffd);
+	r->uffd = 0;
 	*m = &r->src;
 	switch (state) {
 	case MIGDB_STATE_IDLE:
@@ -304,6 +315,19 @@ static int bring_to(struct rig *r, u32 state, struct mdb **m)
 		*m = &r->dst;
 		rc = rig_dest(r, r->disk);
 		return rc ? rc : mdb_drain(&r->dst, 0, &drain);
+	case MIGDB_STATE_HELD:
+	case MIGDB_STATE_POSTCOPY:
+		*m = &r->dst;
+		rc = rig_source(r);
+		if (!rc)
+			rc = rig_dest(r, r->disk);
+		if (!rc)
+			rc = rig_snapshot(r);
+		if (!rc)
+			rc = rig_hash(r, NULL);
+		if (!rc)
+			rc = rig_hold(r);
+		return rc || state == MIGDB_STATE_HELD ? rc : rig_postcopy(r);
 	case MIGDB_STATE_DONE:
 		rc = rig_source(r);
 		if (!rc)
@@ -325,7 +349,7 @@ TEST_F_TIMEOUT(abi, wrong_state, 120)
 	u32 state;
 	size_t i;
 
-	for (state = MIGDB_STATE_IDLE; state <= MIGDB_STATE_ABORTED; state++)
+	for (state = MIGDB_STATE_IDLE; state <= MIGDB_STATE_POSTCOPY; state++)
 		for (i = 0; i < NR_COMMANDS; i++) {
 			const struct command *c = &commands[i];
 			struct mdb *m;

@@ -54,7 +54,7 @@ static const char *text_of(const char *label, const char *name)
 
 static s64 number_of(const char *label, const char *name)
 {
-	char path[64];
+	char path[128];
 
 	snprintf(path, sizeof(path), "%s/%s", label, name);
 	return mdb_sysfs_read(path);

@@ -358,6 +358,105 @@ TEST_F_TIMEOUT(refvmm, adaptive_disabled_in_the_middle, 180)
 	disabled_in_the_middle(_metadata, self, "--ring --adaptive", 2);
 }
 
+/*
+ * Post-copy: the switch is in the middle of building, by a link that is slow enough for
+ * that.  Storage brings some pages after it, and some that the guest waits for.
+ */
+#define LATE "--bandwidth 12 --switch-ms 600 "
+
+#define CHECK_LATE()							\
+	do {								\
+		CHECK_BUILT();						\
+		ASSERT_LT(0, refvmm_number(&self->v, "postcopy_built", 0)) \
+			TH_LOG("%s", self->v.last);			\
+		ASSERT_EQ(0, refvmm_number(&self->v, "present", 0));	\
+	} while (0)
+
+TEST_F_TIMEOUT(refvmm, postcopy_ring, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--ring --postcopy " LATE);
+	CHECK_LATE();
+	ASSERT_LT(0, refvmm_number(&self->v, "faults", 0));
+	TH_LOG("%s", self->v.last);
+}
+
+TEST_F_TIMEOUT(refvmm, postcopy_bitmap_anonymous_memory, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--bitmap --anon --postcopy --seed 31 " LATE);
+	CHECK_LATE();
+	ASSERT_LT(0, refvmm_number(&self->v, "faults", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, postcopy_paused_until_all_is_compared, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--ring --postcopy=paused --seed 32 " LATE);
+	CHECK_LATE();
+}
+
+TEST_F_TIMEOUT(refvmm, postcopy_four_cpus_at_full_speed, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--ring=1024 --cpus 4 --rate 0 --postcopy --workers 3 --seed 33 " LATE);
+	CHECK_LATE();
+}
+
+TEST_F_TIMEOUT(refvmm, postcopy_without_migdb, 180)
+{
+	RUN(0, "--bitmap --no-migdb --postcopy --seed 34 " LATE);
+	CHECK_ORDINARY();
+}
+
+/* The operator switches it off while the guest waits for pages of it. */
+TEST_F_TIMEOUT(refvmm, postcopy_disabled_in_the_middle, 180)
+{
+	u64 end = clock_ms() + 60000;
+	int rc;
+
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 2 << 20));
+	ASSERT_OK(refvmm_start(&self->v, "vm", "--pair --make-disk --ring --postcopy --seed 35 "
+			       "--progress " LATE COMMON));
+	while (!strstr(refvmm_said(&self->v), "destination: switched") && clock_ms() < end)
+		usleep(5000);
+	ASSERT_OK(mdb_sysfs_write("enabled", 0));
+	rc = refvmm_wait(&self->v);
+	ASSERT_EQ(0, rc) TH_LOG("%s\n%s", self->v.last, refvmm_said(&self->v));
+	ASSERT_EQ(0, refvmm_number(&self->v, "differ", 0));
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+	ASSERT_TRUE(refvmm_has(&self->v, "\"reason\":\"disabled\""));
+	ASSERT_LT(0, refvmm_number(&self->v, "disabled", 0));
+}
+
+/*
+ * The source is killed after the switch.  What storage has still comes, verified; what
+ * only the source had is lost, and the destination says how much that is.
+ */
+TEST_F_TIMEOUT(refvmm, postcopy_source_is_killed, 180)
+{
+	struct refvmm d;
+	int rc;
+
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 4 << 20));
+	ASSERT_OK(refvmm_start(&self->v, "vm", "--to unix:/tmp/migdb-test.sock --make-disk --ring "
+			       "--postcopy --die-after-switch-ms 200 --seed 36 " LATE COMMON));
+	usleep(300000);
+	d = self->v;
+	ASSERT_OK(refvmm_start(&d, "dest", "--from unix:/tmp/migdb-test.sock --postcopy --ring "
+			       "--seed 36" COMMON));
+	ASSERT_EQ(1000 + SIGKILL, refvmm_wait(&self->v));
+	rc = refvmm_wait(&d);
+	TH_LOG("%s", d.last);
+	ASSERT_EQ(4, rc) TH_LOG("%s", refvmm_said(&d));
+	ASSERT_TRUE(refvmm_has(&d, "\"source_gone\":true"));
+	ASSERT_LT(0, refvmm_number(&d, "saved", 0));
+	ASSERT_LT(0, refvmm_number(&d, "lost", 0));
+	unlink(d.json);
+	unlink(d.log);
+	ASSERT_EQ(0, sessions_left(5000));
+}
+
 /* Each of these breaks one rule on purpose and must be found out. */
 TEST_F_TIMEOUT(refvmm, fault_flip_is_found, 120)
 {

@@ -26,7 +26,7 @@ case ${1:-} in
 -l) long=1; shift ;;
 esac
 
-all="abi dir disk claim order table stream forged fetch adaptive share discard nomem record trace dirty refvmm kill"
+all="abi dir disk claim order table stream forged fetch adaptive postcopy share discard nomem record trace dirty refvmm kill"
 tests=${*:-$all}
 export MIGDB_FUZZ_SECONDS="${MIGDB_FUZZ_SECONDS:-60}"
 if [ "$long" = 1 ]; then

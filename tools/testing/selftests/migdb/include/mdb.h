@@ -31,6 +31,8 @@ struct mdb {
 	u64 nr_pages;
 	void *map;		/* source: bitmap, destination: claims */
 	size_t map_bytes;
+	void *copy;		/* destination: the kernel's, from MIGDB_HOLD on */
+	size_t copy_bytes;
 };
 
 /* What mdb_close() leaves, and what may be closed any time. */
@@ -67,6 +69,16 @@ int mdb_seal(struct mdb *m, u64 *unconfirmed, u64 *queued);
 int mdb_claim(struct mdb *m, u64 first, u64 count);
 int mdb_drain(struct mdb *m, u64 grace_ns, struct migdb_drain *out);
 
+/*
+ * Post-copy.  @missing: a bitmap over all pages, or NULL.  mdb_hold() maps what the
+ * kernel needs for mdb_postcopy().
+ */
+int mdb_hold(struct mdb *m, u64 *missing, u64 *nr_missing);
+int mdb_postcopy(struct mdb *m, int uffd, u64 *todo);
+/* enum migdb_fault_answer, or -errno. */
+int mdb_fault(struct mdb *m, const void *addr, u64 deadline_ns, u64 *page);
+int mdb_request(struct mdb *m, u64 first, u64 count, u64 *taken);
+
 /* Either. */
 int mdb_invalidate(struct mdb *m, u64 first, u64 count);
 int mdb_complete(struct mdb *m, u64 *missing);
@@ -92,16 +104,17 @@ static inline u8 mdb_claim_of(const struct mdb *m, u64 page)
 /*
  * The VMM's half of the claim protocol, to be called before a stream page is
  * written: wait while the kernel is in the middle of it (about a microsecond),
- * then take it for ever.
+ * then take it for ever.  Returns what it was: in post-copy a page that was DONE is
+ * there.
  */
-static inline void mdb_claim_byte(struct mdb *m, u64 page)
+static inline u8 mdb_claim_byte(struct mdb *m, u64 page)
 {
 	u8 *claim = (u8 *)m->map + page;
 	u8 seen = __atomic_load_n(claim, __ATOMIC_ACQUIRE);
 
 	for (;;) {
 		if (seen == MIGDB_CLAIM_SENT)
-			return;
+			return seen;
 		if (seen == MIGDB_CLAIM_BUSY) {
 			__builtin_ia32_pause();
 			seen = __atomic_load_n(claim, __ATOMIC_ACQUIRE);
@@ -109,7 +122,7 @@ static inline void mdb_claim_byte(struct mdb *m, u64 page)
 		}
 		if (__atomic_compare_exchange_n(claim, &seen, MIGDB_CLAIM_SENT, false,
 						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			return;
+			return seen;
 	}
 }
 

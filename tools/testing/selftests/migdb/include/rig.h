@@ -36,6 +36,8 @@ struct rig {
 	u8 uuid[MIGDB_UUID_BYTES];
 	u64 candidates;
 	struct wire pump;	/* of rig_pump(); kept, so that it needs memory once */
+	int uffd;		/* post-copy: of dst_ram; 0: none yet */
+	u64 *missing;		/* post-copy: what MIGDB_HOLD said */
 };
 
 /* rig_init: memory, disk and table; no session yet.  @nr_pages >= 128. */

@@ -30,6 +30,8 @@ void mdb_close(struct mdb *m)
 {
 	if (m->map)
 		munmap(m->map, m->map_bytes);
+	if (m->copy)
+		munmap(m->copy, m->copy_bytes);
 	if (m->tx >= 0)
 		close(m->tx);
 	if (m->rx >= 0)
@@ -260,6 +262,58 @@ int mdb_drain(struct mdb *m, u64 grace_ns, struct migdb_drain *out)
 	return CMD(m, MIGDB_DRAIN, out);
 }
 
+int mdb_hold(struct mdb *m, u64 *missing, u64 *nr_missing)
+{
+	struct migdb_hold s = { .missing_uptr = (u64)(uintptr_t)missing };
+	int rc = CMD(m, MIGDB_HOLD, &s);
+
+	if (rc)
+		return rc;
+	if (nr_missing)
+		*nr_missing = s.out_missing;
+	if (!m->copy) {
+		m->copy_bytes = s.out_copy_bytes;
+		m->copy = mmap(NULL, m->copy_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+			       s.out_copy_fd, 0);
+		if (m->copy == MAP_FAILED) {
+			m->copy = NULL;
+			rc = -errno;
+		}
+	}
+	close(s.out_copy_fd);
+	return rc;
+}
+
+int mdb_postcopy(struct mdb *m, int uffd, u64 *todo)
+{
+	struct migdb_postcopy s = { .uffd = uffd, .copy_uptr = (u64)(uintptr_t)m->copy };
+	int rc = CMD(m, MIGDB_POSTCOPY, &s);
+
+	if (todo)
+		*todo = s.out_todo;
+	return rc;
+}
+
+int mdb_fault(struct mdb *m, const void *addr, u64 deadline_ns, u64 *page)
+{
+	struct migdb_fault s = { .addr = (u64)(uintptr_t)addr, .deadline_ns = deadline_ns };
+	int rc = CMD(m, MIGDB_FAULT, &s);
+
+	if (page)
+		*page = s.out_page;
+	return rc ? rc : (int)s.out_answer;
+}
+
+int mdb_request(struct mdb *m, u64 first, u64 count, u64 *taken)
+{
+	struct migdb_request s = { .first = first, .count = count };
+	int rc = CMD(m, MIGDB_REQUEST, &s);
+
+	if (taken)
+		*taken = s.out_taken;
+	return rc;
+}
+
 int mdb_invalidate(struct mdb *m, u64 first, u64 count)
 {
 	struct migdb_range s = { .first = first, .count = count };
@@ -312,6 +366,7 @@ const char *mdb_reason_name(u32 reason)
 		[MIGDB_REASON_UNCOVERED] = "uncovered",
 		[MIGDB_REASON_UNARMED] = "unarmed",
 		[MIGDB_REASON_TAKEN] = "taken",
+		[MIGDB_REASON_PRESENT] = "present",
 	};
 
 	return reason < MIGDB_NR_REASONS && names[reason] ? names[reason] : "unknown";
@@ -329,6 +384,8 @@ const char *mdb_state_name(u32 state)
 		[MIGDB_STATE_DRAINED] = "drained",
 		[MIGDB_STATE_DONE] = "done",
 		[MIGDB_STATE_ABORTED] = "aborted",
+		[MIGDB_STATE_HELD] = "held",
+		[MIGDB_STATE_POSTCOPY] = "postcopy",
 	};
 
 	return state < sizeof(names) / sizeof(*names) ? names[state] : "unknown";

@@ -81,6 +81,9 @@ void rig_exit(struct rig *r)
 	munmap(r->src_ram, r->nr_pages * MDB_PAGE);
 	munmap(r->dst_ram, r->nr_pages * MDB_PAGE);
 	free(r->delivered);
+	free(r->missing);
+	if (r->uffd > 0)
+		close(r->uffd);
 	wire_free(&r->pump);
 	close(r->disk);
 	unlink(r->disk_path);

@@ -16,6 +16,16 @@
  *	DIGESTS (the oracle)	->
  *	RUN			->
  *				<-	RESULT (tests only)
+ *
+ * With --postcopy, from SEALED on:
+ *
+ *	MIGDB (revokes, end mark), TODO ..., STATE
+ *	DIGESTS (the oracle), POSTCOPY	->
+ *				<-	REQUEST, MIGDB ...
+ *	PAGES, ZERO ..., LAST	->
+ *				<-	MORE, or READY
+ *	RUN			->
+ *				<-	RESULT (tests only)
  */
 #ifndef CHANNEL_H
 #define CHANNEL_H
@@ -38,6 +48,10 @@ enum msg_type {
 	MSG_FAILED,	/* arg: pages that nobody brought */
 	MSG_RUN,
 	MSG_RESULT,	/* struct result */
+	MSG_TODO,	/* arg: first page, of 64; payload: bitmap of what is still to be sent */
+	MSG_POSTCOPY,	/* arg: run at once; the switch */
+	MSG_REQUEST,	/* arg: page; from the destination */
+	MSG_LACKING,	/* after LAST: some are missing, and have been asked for */
 };
 
 struct msg {
@@ -57,6 +71,7 @@ struct result {
 	u64 by_reason[MIGDB_NR_REASONS];
 	u32 state, reason;
 	u32 workers, reserved;
+	u64 postcopy_built, faults, faults_fetching, faults_built, faults_late, asked;
 };
 
 #define MSG_MAX_BYTES	(1U << 20)

@@ -18,37 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "session.h"
-#include "siphash.h"
+#include "dest.h"
 
 /* FAULT_LATE_RECORD: time for the reads that its records ask for. */
 #define HELD_PAUSE_US	200000
 #define HELD_PAUSES	10	/* not after each: the source waits for MSG_DRAINED */
-
-struct held {
-	struct held *next;
-	u32 bytes;
-	u8 data[];
-};
-
-struct dest {
-	struct vm *vm;
-	struct workload *w;
-	const struct options *o;
-	struct channel chan;
-	struct mdb mdb;
-	bool live;		/* there is a session, ABORTED or not */
-	bool told;		/* the source knows that it is ABORTED */
-	u64 received;
-	u64 differ;
-	bool have_state, complete;
-	struct vm_cpu_state state[GUEST_MAX_CPUS];
-	struct result result;
-	u8 *buf;
-	struct held *held, **held_tail;
-	bool released;
-	u8 *unclaimed;		/* a byte per page */
-};
 
 /* @nr workers share the lanes, each of which fetches and verifies by itself. */
 static int add_workers(struct dest *d, u32 nr)
@@ -89,8 +63,19 @@ static void setup(struct dest *d, const u8 uuid[MIGDB_UUID_BYTES])
 	}
 }
 
+/* The fault thread asks the source beside whatever the other one has to say. */
+int dest_send(struct dest *d, u32 type, u64 arg, const void *data, u32 bytes)
+{
+	int rc;
+
+	pthread_mutex_lock(&d->send_lock);
+	rc = chan_send(&d->chan, type, arg, data, bytes);
+	pthread_mutex_unlock(&d->send_lock);
+	return rc;
+}
+
 /* Carries what the kernel has to say to the source. */
-static int carry(struct dest *d)
+int dest_carry(struct dest *d)
 {
 	static u8 buf[4 * MIGDB_MAX_FRAME_BYTES];
 	struct migdb_stats st;
@@ -103,11 +88,11 @@ static int carry(struct dest *d)
 	if (read(d->mdb.event, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return -errno;
 	while (!rc && (n = read(d->mdb.tx, buf, sizeof(buf))) > 0)
-		rc = chan_send(&d->chan, MSG_MIGDB, 0, buf, n);
+		rc = dest_send(d, MSG_MIGDB, 0, buf, n);
 	if (!rc && !d->told && !mdb_stats(&d->mdb, &st) && st.out_state == MIGDB_STATE_ABORTED) {
 		d->told = true;
 		progress(d->o, "destination: aborted: %s", mdb_reason_name(st.out_reason));
-		rc = chan_send(&d->chan, MSG_ORDINARY, st.out_reason, NULL, 0);
+		rc = dest_send(d, MSG_ORDINARY, st.out_reason, NULL, 0);
 	}
 	return rc;
 }
@@ -116,7 +101,7 @@ static int take_frames(struct dest *d, const void *data, u32 bytes)
 {
 	if (d->live && write(d->mdb.rx, data, bytes) < 0)
 		progress(d->o, "destination: stream: %s", strerror(errno));
-	return carry(d);
+	return dest_carry(d);
 }
 
 static int claim(struct dest *d, u64 first, u64 count)
@@ -230,11 +215,11 @@ static int sealed(struct dest *d)
 	d->result.drain_ns = now_ns() - start;
 	if (d->o->fault == FAULT_FLIP)
 		flip(d);
-	rc = carry(d);
-	return rc ? rc : chan_send(&d->chan, MSG_DRAINED, 0, NULL, 0);
+	rc = dest_carry(d);
+	return rc ? rc : dest_send(d, MSG_DRAINED, 0, NULL, 0);
 }
 
-static void save_stats(struct dest *d)
+void dest_save_stats(struct dest *d)
 {
 	struct migdb_stats st;
 
@@ -249,36 +234,41 @@ static void save_stats(struct dest *d)
 	d->result.memory_bytes = st.out_memory_bytes;
 	d->result.state = st.out_state;
 	d->result.reason = st.out_reason;
-	memcpy(d->result.by_reason, st.out_by_reason, sizeof(st.out_by_reason));
+	memcpy(d->result.by_reason, st.out_by_reason, sizeof(d->result.by_reason));
 }
 
 static int last(struct dest *d)
 {
 	u64 missing = 0;
-	int rc = d->live ? mdb_complete(&d->mdb, &missing) : 0;
+	int rc;
 
-	save_stats(d);
+	if (d->late) {
+		d->complete = true;
+		return late_last(d);
+	}
+	rc = d->live ? mdb_complete(&d->mdb, &missing) : 0;
+
+	dest_save_stats(d);
 	if (!d->have_state)
 		return -EPROTO;
 	if (rc) {
 		fprintf(stderr, "refvmm: MIGDB_COMPLETE: %s, %llu pages are missing\n",
 			strerror(-rc), (unsigned long long)missing);
-		return chan_send(&d->chan, MSG_FAILED, missing, NULL, 0);
+		return dest_send(d, MSG_FAILED, missing, NULL, 0);
 	}
 	d->complete = true;
-	return chan_send(&d->chan, MSG_READY, 0, NULL, 0);
+	return dest_send(d, MSG_READY, 0, NULL, 0);
 }
 
 /* The oracle: each page here against the same page there. */
-static int compare(struct dest *d, const struct msg *m)
+int dest_compare(struct dest *d, u64 first, const struct digest *want, u64 n)
 {
-	const struct digest *want = (const void *)d->buf;
-	u64 n = m->bytes / sizeof(*want), i;
+	u64 i;
 
-	if (m->arg > d->vm->nr_pages || n > d->vm->nr_pages - m->arg)
+	if (first > d->vm->nr_pages || n > d->vm->nr_pages - first)
 		return -EPROTO;
 	for (i = 0; i < n; i++) {
-		u64 page = m->arg + i;
+		u64 page = first + i;
 		struct digest got = siphash128(DIGEST_KEY, d->vm->ram + page * MDB_PAGE, MDB_PAGE);
 
 		if (got.lo == want[i].lo && got.hi == want[i].hi)
@@ -299,12 +289,14 @@ static int run(struct dest *d)
 	if (d->live)
 		mdb_close(&d->mdb);
 	d->live = false;
-	vm_load(d->vm, d->state);
-	vm_resume(d->vm);
+	if (!d->running) {
+		vm_load(d->vm, d->state);
+		vm_resume(d->vm);
+	}
 	usleep(d->o->after_ms * 1000);
 	d->result.guest_ok = workload_check(d->w);
 	d->result.differ = d->differ;
-	return chan_send(&d->chan, MSG_RESULT, 0, &d->result, sizeof(d->result));
+	return dest_send(d, MSG_RESULT, 0, &d->result, sizeof(d->result));
 }
 
 static int handle(struct dest *d, const struct msg *m)
@@ -313,9 +305,9 @@ static int handle(struct dest *d, const struct msg *m)
 
 	switch (m->type) {
 	case MSG_PAGES:
-		return take_pages(d, m);
+		return d->late ? late_pages(d, m) : take_pages(d, m);
 	case MSG_ZERO:
-		return take_zero(d, m);
+		return d->late ? late_pages(d, m) : take_zero(d, m);
 	}
 	rc = chan_recv_data(&d->chan, d->buf, m->bytes);
 	if (rc)
@@ -340,7 +332,14 @@ static int handle(struct dest *d, const struct msg *m)
 	case MSG_LAST:
 		return last(d);
 	case MSG_DIGESTS:
-		return compare(d, m);
+		if (d->o->postcopy == POSTCOPY_RUNNING)
+			return late_digests(d, m);
+		return dest_compare(d, m->arg, (const void *)d->buf,
+				    m->bytes / sizeof(struct digest));
+	case MSG_TODO:
+		return late_todo(d, m);
+	case MSG_POSTCOPY:
+		return late_switch(d, m->arg);
 	case MSG_RUN:
 		return run(d);
 	}
@@ -364,7 +363,7 @@ static int hello(struct dest *d)
 	if (h.migdb && d->o->use_migdb)
 		setup(d, h.uuid);
 	h.migdb = d->live;
-	return chan_send(&d->chan, MSG_HELLO, 0, &h, sizeof(h));
+	return dest_send(d, MSG_HELLO, 0, &h, sizeof(h));
 }
 
 static int serve(struct dest *d)
@@ -381,16 +380,21 @@ static int serve(struct dest *d)
 		if (poll(p, 2, -1) < 0)
 			continue;
 		if (p[1].revents)
-			rc = carry(d);
+			rc = d->late ? late_look(d) : dest_carry(d);
 		if (rc || !p[0].revents)
 			continue;
 		rc = chan_recv_head(&d->chan, &m);
+		if (rc && d->late)
+			late_source_gone(d, rc);
 		if (rc)
 			break;
 		d->received += m.bytes;
 		if (d->o->die_after && d->received >= d->o->die_after)
 			kill(getpid(), SIGKILL);
 		rc = handle(d, &m);
+		/* the guest is ours, and cannot be given back: it may be in a message's middle */
+		if (rc && d->late)
+			late_source_gone(d, rc);
 		if (m.type == MSG_RUN)
 			return rc;
 	}
@@ -414,13 +418,18 @@ static int set_fuse(const struct options *o)
 
 int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 {
-	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb = MDB_CLOSED };
+	struct dest d = { .vm = vm, .w = w, .o = o, .chan.fd = -1, .mdb = MDB_CLOSED,
+			  .uffd = -1, .send_lock = PTHREAD_MUTEX_INITIALIZER };
 	int rc;
 
 	d.held_tail = &d.held;
 	d.buf = malloc(MSG_MAX_BYTES);
 	d.unclaimed = calloc(vm->nr_pages, 1);
-	rc = d.buf && d.unclaimed ? chan_accept(&d.chan, o->from) : -ENOMEM;
+	rc = d.buf && d.unclaimed ? 0 : -ENOMEM;
+	if (!rc && o->postcopy)
+		rc = late_prepare(&d);
+	if (!rc)
+		rc = chan_accept(&d.chan, o->from);
 	if (!rc)
 		rc = hello(&d);
 	if (!rc)
@@ -431,6 +440,7 @@ int dest_run(struct vm *vm, struct workload *w, const struct options *o)
 		progress(o, "destination: %s", strerror(-rc));
 	if (d.live)
 		mdb_close(&d.mdb);
+	late_end(&d);
 	chan_close(&d.chan);
 	free(d.buf);
 	free(d.unclaimed);

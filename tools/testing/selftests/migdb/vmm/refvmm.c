@@ -49,6 +49,9 @@ static const char usage[] =
 "  --workers N      of the destination, to fetch and verify (the one that vhost makes)\n"
 "  --claim-by-ioctl the destination does not touch the claim bytes\n"
 "  --session-kib N  ordinary, if a session may need more kernel memory (no limit)\n"
+"  --postcopy[=running|paused]  switch in the middle; the guest runs there at once,\n"
+"                   or when all of it has come and was compared\n"
+"  --switch-ms N    after so much pre-copy (500)\n"
 "  --progress       say what happens\n"
 "test-only:\n"
 "  --fault flip|hash-before-arm|late-record|unseen-discard\n"
@@ -56,6 +59,7 @@ static const char usage[] =
 "  --cut-after KIB  cut the link after so much, first attempt only\n"
 "  --die-after KIB  the destination kills itself after so much\n"
 "  --die-after-ms N or so long after it has answered\n"
+"  --die-after-switch-ms N  the source kills itself so long after the switch\n"
 "exit: 0 migrated and identical, 1 not migrated (the guest runs on here and\n"
 "checked itself), 2 memory or guest wrong, 3 usage or environment\n";
 
@@ -97,7 +101,8 @@ enum {
 	OPT_MEM = 256, OPT_CPUS, OPT_ANON, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
-	OPT_ADAPTIVE, OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
+	OPT_ADAPTIVE, OPT_POSTCOPY, OPT_SWITCH, OPT_DIE_SWITCH,
+	 OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
 	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_DIE_MS, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
 };
 
@@ -118,9 +123,20 @@ static const struct option long_options[] = {
 	{ "session-kib", 1, NULL, OPT_SESSION }, { "fault", 1, NULL, OPT_FAULT },
 	{ "cut-after", 1, NULL, OPT_CUT }, { "die-after", 1, NULL, OPT_DIE },
 	{ "die-after-ms", 1, NULL, OPT_DIE_MS },
+	{ "postcopy", 2, NULL, OPT_POSTCOPY }, { "switch-ms", 1, NULL, OPT_SWITCH },
+	{ "die-after-switch-ms", 1, NULL, OPT_DIE_SWITCH },
 	{ "pair", 0, NULL, OPT_PAIR }, { "to", 1, NULL, OPT_TO },
 	{ "from", 1, NULL, OPT_FROM }, { "help", 0, NULL, OPT_HELP }, {}
 };
+
+static enum postcopy parse_postcopy(const char *how)
+{
+	if (!how || !strcmp(how, "running"))
+		return POSTCOPY_RUNNING;
+	if (!strcmp(how, "paused"))
+		return POSTCOPY_PAUSED;
+	die(how, EINVAL);
+}
 
 static u64 number(const char *text)
 {
@@ -141,7 +157,7 @@ static void parse(int argc, char **argv, struct options *o)
 		.load = { .seed = 1, .rate = 20000, .pool_percent = 50,
 			  .heap_weight = 200, .modify_weight = 24 },
 		.use_migdb = true, .max_ms = 20000, .grace_ms = 300,
-		.warm_ms = 300, .after_ms = 300, .attempts = 1,
+		.warm_ms = 300, .after_ms = 300, .attempts = 1, .switch_ms = 500,
 	};
 	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (opt) {
@@ -235,6 +251,15 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_DIE_MS:
 			o->die_ms = number(optarg);
 			break;
+		case OPT_POSTCOPY:
+			o->postcopy = parse_postcopy(optarg);
+			break;
+		case OPT_SWITCH:
+			o->switch_ms = number(optarg);
+			break;
+		case OPT_DIE_SWITCH:
+			o->die_after_switch_ms = number(optarg);
+			break;
 		case OPT_PAIR:
 			o->pair = true;
 			break;
@@ -313,7 +338,12 @@ static void print_outcome(const struct options *o, const struct outcome *out, in
 	for (i = 1; i < MIGDB_NR_REASONS; i++)
 		printf("%s\"%s\":%llu", i > 1 ? "," : "", mdb_reason_name(i),
 		       (unsigned long long)r->by_reason[i]);
-	printf("}},\"differ\":%llu,\"guest_ok\":%s}\n", (unsigned long long)r->differ,
+	printf("}},\"requests\":%llu,\"requests_in_set\":%llu,\"postcopy\":{\"postcopy_built\":%llu,\"faults\":%llu,\"faults_fetching\":%llu,\"faults_built\":%llu,\"faults_late\":%llu,\"asked\":%llu}",
+	       (unsigned long long)out->requests, (unsigned long long)out->requests_in_set,
+	       (unsigned long long)r->postcopy_built, (unsigned long long)r->faults,
+	       (unsigned long long)r->faults_fetching, (unsigned long long)r->faults_built,
+	       (unsigned long long)r->faults_late, (unsigned long long)r->asked);
+	printf(",\"differ\":%llu,\"guest_ok\":%s}\n", (unsigned long long)r->differ,
 	       (out->migrated ? r->guest_ok : guest_ok_here) ? "true" : "false");
 	fflush(stdout);
 }
@@ -363,6 +393,9 @@ static int run_dest(struct options *o)
 	u32 attempt;
 	int rc = 1;
 
+	/* what is written here after the switch is the oracle's to know, and not a ring's */
+	if (o->postcopy)
+		o->vm.ring_entries = 0;
 	for (attempt = 1; attempt <= o->attempts && rc == 1; attempt++) {
 		vm_create(&vm, &o->vm, &ops, &w);
 		workload_attach(&w, &vm, open_disk(o), &o->load);

@@ -18,6 +18,12 @@ enum fault {
 	FAULT_UNSEEN_DISCARD,	/* pages are discarded and nobody is told */
 };
 
+enum postcopy {
+	POSTCOPY_OFF,
+	POSTCOPY_RUNNING,	/* the guest runs from the switch on */
+	POSTCOPY_PAUSED,	/* when all is there and was compared */
+};
+
 struct options {
 	struct vm_config vm;
 	struct workload_config load;
@@ -42,6 +48,9 @@ struct options {
 	u64 cut_after;		/* source: cut the link after so many bytes */
 	u64 die_after;		/* destination: SIGKILL itself likewise */
 	u32 die_ms;		/* or so long after HELLO */
+	enum postcopy postcopy;
+	u32 switch_ms;		/* source: pre-copy for so long at most, then switch */
+	u32 die_after_switch_ms;	/* source: SIGKILL itself; 0: no */
 };
 
 /* What a migration came to, both sides. */
@@ -53,6 +62,7 @@ struct outcome {
 	u64 rounds, pages_sent, pages_zero, pages_skipped, sent_bytes;
 	u64 harvests, ring_full;
 	struct migdb_stats stats;	/* source */
+	u64 requests, requests_in_set;	/* post-copy: pages that the destination asked for */
 	struct result dest;
 };
 

@@ -204,6 +204,15 @@ int session_seal(struct session *s)
 	return rc ? rc : carry(s);
 }
 
+/* The bitmap says whether the page was left out; it leaves the set by this. */
+int session_request(struct session *s, u64 page)
+{
+	u64 taken = 0;
+	int rc = mdb_request(&s->mdb, page, 1, &taken);
+
+	return rc ? rc : (int)taken;
+}
+
 int session_reclaim(struct session *s)
 {
 	return mdb_reclaim(&s->mdb, NULL);

@@ -65,6 +65,9 @@ int session_spare(struct session *s, u64 room, bool *more);
 /* Guest and devices are stopped, logs are handed in. */
 int session_seal(struct session *s);
 
+/* Post-copy: the destination waits for this page, and it is sent now.  1: of the set. */
+int session_request(struct session *s, u64 page);
+
 /* After the destination's DRAINED, or in its stead. */
 int session_reclaim(struct session *s);
 

@@ -14,40 +14,12 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "session.h"
-#include "siphash.h"
+#include "source.h"
 
 #define CHUNK_PAGES	64	/* per MSG_PAGES */
 #define ROUND_PAGES	1024	/* sent between two looks at the logs */
 #define STOP_PAGES	128	/* few enough to stop the guest for */
 #define CONFIRM_MS	2000	/* wait for the destination before we stop the guest */
-#define ANSWER_MS	20000
-
-struct source {
-	struct vm *vm;
-	struct workload *w;
-	const struct options *o;
-	struct outcome *out;
-	struct channel chan;
-	struct session session;
-	u64 words;
-	u64 *todo;		/* pages to send; sending thread only */
-	u64 *dirty;		/* scratch of collect() */
-
-	/*
-	 * Protects: who empties the rings, @reaped; session.live against the
-	 * receiver's writes.
-	 */
-	pthread_mutex_t lock;
-	u64 *reaped;		/* by source_ring_full(), while there is no session */
-
-	pthread_t receiver;
-	pthread_mutex_t news_lock;	/* the rest */
-	pthread_cond_t news;
-	bool drained, ready, failed, closed, peer_ordinary, have_result;
-	u32 peer_reason;
-	u64 missing;
-};
 
 /* The vCPU threads' way to the migration that runs, if one does. */
 static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -76,7 +48,7 @@ void source_ring_full(struct vm_cpu *cpu)
 	pthread_mutex_unlock(&current_lock);
 }
 
-static void lose(struct source *s, int error)
+void source_lose(struct source *s, int error)
 {
 	pthread_mutex_lock(&s->lock);
 	if (s->session.live) {
@@ -90,15 +62,15 @@ static void lose(struct source *s, int error)
 }
 
 /* A failure of the session is not a failure of the migration. */
-static bool session_ok(struct source *s, int rc)
+bool source_ok(struct source *s, int rc)
 {
 	if (rc && s->session.live)
-		lose(s, rc);
+		source_lose(s, rc);
 	return s->session.live;
 }
 
 /* One look at all logs.  What is then in @todo may be copied. */
-static void collect(struct source *s)
+void source_collect(struct source *s)
 {
 	u64 i;
 	int rc = 0;
@@ -109,7 +81,7 @@ static void collect(struct source *s)
 	if (s->session.live && s->session.ring)
 		rc = session_harvest(&s->session);
 	pthread_mutex_unlock(&s->lock);
-	session_ok(s, rc);
+	source_ok(s, rc);
 
 	pthread_mutex_lock(&s->lock);
 	if (!s->vm->ring_entries)
@@ -123,13 +95,13 @@ static void collect(struct source *s)
 	pthread_mutex_unlock(&s->lock);
 
 	vm_dma_collect(s->vm, s->dirty);
-	if (s->session.live && session_ok(s, session_dirty(&s->session, s->dirty)))
-		session_ok(s, session_take(&s->session, s->todo));
+	if (s->session.live && source_ok(s, session_dirty(&s->session, s->dirty)))
+		source_ok(s, session_take(&s->session, s->todo));
 	for (i = 0; i < s->words; i++)
 		s->todo[i] |= s->dirty[i];
 }
 
-static u64 count(const struct source *s)
+u64 source_count(const struct source *s)
 {
 	u64 i, n = 0;
 
@@ -160,7 +132,7 @@ static int send_run(struct source *s, u64 first, u64 count, bool zero)
 }
 
 /* Sends @budget pages of @todo, in runs of the same kind. */
-static int send_pages(struct source *s, u64 budget)
+int source_send_pages(struct source *s, u64 budget)
 {
 	u64 page = 0, first = 0, n = 0, sent = 0;
 	bool zero = false;
@@ -235,6 +207,12 @@ static void *receive(void *arg)
 			s->missing = m.arg;
 			tell(s, &s->failed);
 			break;
+		case MSG_REQUEST:
+			source_wanted(s, m.arg);
+			break;
+		case MSG_LACKING:
+			tell(s, &s->more);
+			break;
 		case MSG_RESULT:
 			if (m.bytes == sizeof(s->out->dest))
 				memcpy(&s->out->dest, data, m.bytes);
@@ -250,7 +228,7 @@ static void *receive(void *arg)
 }
 
 /* Waits for @what, at most @ms; false when it did not come. */
-static bool wait_for(struct source *s, const bool *what, u32 ms)
+bool source_wait(struct source *s, const bool *what, u32 ms)
 {
 	struct timespec t;
 	bool came;
@@ -294,7 +272,7 @@ static int hello(struct source *s, bool *peer_has_migdb, u8 uuid[MIGDB_UUID_BYTE
 	return rc;
 }
 
-static bool unconfirmed(struct source *s)
+bool source_unconfirmed(struct source *s)
 {
 	struct migdb_stats st;
 
@@ -313,7 +291,7 @@ static void balloon(struct source *s, u32 odd)
 	for (i = odd; i < s->w->balloon_pages; i += 2) {
 		page = s->w->balloon_first + i * BALLOON_STRIDE;
 		if (s->session.live && s->o->fault != FAULT_UNSEEN_DISCARD)
-			session_ok(s, session_discard(&s->session, page, 1));
+			source_ok(s, session_discard(&s->session, page, 1));
 		if (!s->session.live)
 			s->todo[page / 64] |= 1ULL << (page % 64);
 		vm_discard(s->vm, page, 1);
@@ -325,8 +303,8 @@ static bool spare(struct source *s, u64 room)
 {
 	bool more = false;
 
-	if (session_ok(s, session_spare(&s->session, room, &more)))
-		session_ok(s, session_take(&s->session, s->todo));
+	if (source_ok(s, session_spare(&s->session, room, &more)))
+		source_ok(s, session_take(&s->session, s->todo));
 	return more;
 }
 
@@ -341,31 +319,34 @@ static int iterate(struct source *s)
 	for (;;) {
 		s->out->rounds++;
 		if (__atomic_load_n(&s->peer_ordinary, __ATOMIC_ACQUIRE) && s->session.live)
-			lose(s, -ECANCELED);
+			source_lose(s, -ECANCELED);
 		if (s->session.live)
-			session_ok(s, session_advance(&s->session));
+			source_ok(s, session_advance(&s->session));
 		/* once while pages are hashed, and once when all are */
 		if (given_back < 2 && (!given_back || !s->session.live || !s->session.left))
 			balloon(s, given_back++);
-		collect(s);
-		left = count(s);
+		source_collect(s);
+		left = source_count(s);
 		/* after the logs: what is dirty is to be sent anyway */
 		if (s->o->adaptive && s->session.live && left < ROUND_PAGES) {
 			more = spare(s, ROUND_PAGES - left);
-			left = count(s);
+			left = source_count(s);
 		}
 		progress(s->o, "source: round %llu, %llu pages to send, %llu to hash",
 			 (unsigned long long)s->out->rounds, (unsigned long long)left,
 			 (unsigned long long)s->session.left);
 		if (now_ns() - start > s->o->max_ms * 1000000ULL)
 			return 0;
-		if (left <= STOP_PAGES && !(s->session.live && s->session.left)) {
+		/* nothing has to be small for that: the rest follows the guest */
+		if (s->o->postcopy && now_ns() - start > s->o->switch_ms * 1000000ULL)
+			return 0;
+		if (!s->o->postcopy && left <= STOP_PAGES && !(s->session.live && s->session.left)) {
 			if (!quiet || more)
 				quiet = now_ns();
-			if (!unconfirmed(s) || now_ns() - quiet > CONFIRM_MS * 1000000ULL)
+			if (!source_unconfirmed(s) || now_ns() - quiet > CONFIRM_MS * 1000000ULL)
 				return 0;
 		}
-		rc = send_pages(s, ROUND_PAGES);
+		rc = source_send_pages(s, ROUND_PAGES);
 		if (rc)
 			return rc;
 		if (__atomic_load_n(&s->closed, __ATOMIC_ACQUIRE))
@@ -376,7 +357,7 @@ static int iterate(struct source *s)
 	}
 }
 
-static int send_digests(struct source *s)
+int source_send_digests(struct source *s)
 {
 	enum { N = 1024 };
 	static struct digest d[N];
@@ -401,21 +382,21 @@ static int switch_over(struct source *s)
 	int rc;
 
 	vm_pause(s->vm);
-	collect(s);
-	if (s->session.live && session_ok(s, session_seal(&s->session)))
-		session_ok(s, session_take(&s->session, s->todo));
-	rc = send_pages(s, ~0ULL);
+	source_collect(s);
+	if (s->session.live && source_ok(s, session_seal(&s->session)))
+		source_ok(s, session_take(&s->session, s->todo));
+	rc = source_send_pages(s, ~0ULL);
 	if (!rc && s->session.live) {
 		rc = chan_send(&s->chan, MSG_SEALED, 0, NULL, 0);
 		/* Too slow or gone: then what it has not confirmed is sent. */
-		if (!rc && !wait_for(s, &s->drained, s->o->grace_ms + ANSWER_MS))
+		if (!rc && !source_wait(s, &s->drained, s->o->grace_ms + ANSWER_MS))
 			progress(s->o, "source: the destination does not drain");
 		if (__atomic_load_n(&s->peer_ordinary, __ATOMIC_ACQUIRE))
-			lose(s, -ECANCELED);
-		else if (session_ok(s, session_reclaim(&s->session)))
-			session_ok(s, session_take(&s->session, s->todo));
+			source_lose(s, -ECANCELED);
+		else if (source_ok(s, session_reclaim(&s->session)))
+			source_ok(s, session_take(&s->session, s->todo));
 		if (!rc)
-			rc = send_pages(s, ~0ULL);
+			rc = source_send_pages(s, ~0ULL);
 	}
 	vm_save(s->vm, state);
 	if (!rc)
@@ -425,7 +406,7 @@ static int switch_over(struct source *s)
 		rc = chan_send(&s->chan, MSG_LAST, 0, NULL, 0);
 	if (rc)
 		return rc;
-	if (!wait_for(s, &s->ready, ANSWER_MS)) {
+	if (!source_wait(s, &s->ready, ANSWER_MS)) {
 		if (s->failed)
 			fprintf(stderr, "refvmm: the destination lacks %llu pages\n",
 				(unsigned long long)s->missing);
@@ -439,7 +420,7 @@ static int switch_over(struct source *s)
 			return rc;
 	}
 	oracle = now_ns();
-	rc = send_digests(s);
+	rc = source_send_digests(s);
 	s->out->oracle_ns = now_ns() - oracle;
 	/* From here on the guest belongs to the destination. */
 	return rc ? rc : chan_send(&s->chan, MSG_RUN, 0, NULL, 0);
@@ -470,11 +451,11 @@ static int start(struct source *s)
 	if (s->o->fault != FAULT_HASH_BEFORE_ARM)
 		vm_log(s->vm, true);
 	vm_dma_collect(s->vm, s->dirty);
-	if (s->session.live && session_ok(s, session_arm(&s->session, s->todo)))
+	if (s->session.live && source_ok(s, session_arm(&s->session, s->todo)))
 		s->out->pages_skipped = s->session.skipped;
 	if (s->o->fault == FAULT_HASH_BEFORE_ARM) {
 		while (s->session.live && s->session.left)
-			session_ok(s, session_advance(&s->session));
+			source_ok(s, session_advance(&s->session));
 		usleep(200000);	/* the guest writes, and nobody sees it */
 		vm_log(s->vm, true);
 	}
@@ -487,7 +468,8 @@ static bool allocate(struct source *s)
 	s->todo = calloc(s->words, 8);
 	s->dirty = calloc(s->words, 8);
 	s->reaped = calloc(s->words, 8);
-	return s->todo && s->dirty && s->reaped;
+	s->wanted = calloc(s->words, 8);
+	return s->todo && s->dirty && s->reaped && s->wanted;
 }
 
 static void set_current(struct source *s)
@@ -526,11 +508,12 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	if (!rc)
 		rc = iterate(&s);
 	if (!rc)
-		rc = switch_over(&s);
+		rc = o->postcopy ? source_switch(&s) : switch_over(&s);
 	out->total_ns = now_ns() - begin - out->oracle_ns;
-	out->migrated = !rc;
+	/* after a switch it is, however the rest of it went */
+	out->migrated |= !rc;
 	out->sent_bytes = s.chan.sent_bytes;
-	if (!rc && !wait_for(&s, &s.have_result, o->after_ms + 120000))
+	if (!rc && !source_wait(&s, &s.have_result, o->after_ms + 120000))
 		rc = -ECONNRESET;
 	if (receiving) {
 		shutdown(s.chan.fd, SHUT_RDWR);
@@ -554,5 +537,6 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	free(s.todo);
 	free(s.dirty);
 	free(s.reaped);
+	free(s.wanted);
 	return rc;
 }
