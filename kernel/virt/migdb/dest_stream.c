@@ -107,6 +107,9 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 	if (state == MIGDB_PAGE_NONE) {
 		d->nr_recorded++;
 		atomic64_inc(&s->n.recorded);
+		/* before any other reason: HOLD names what came before its record by this */
+		if (migdb_claim_is_sent(&d->claims[index]))
+			reason = MIGDB_REASON_TWICE;
 		if (!reason && migdb_claim_todo(&d->claims[index])) {
 			migdb_page_set(d, index, MIGDB_PAGE_TODO, 0);
 			migdb_hbitmap_set(&d->todo, index);
@@ -289,7 +292,8 @@ static bool migdb_dest_revocable(struct migdb_dest *d, u64 index)
 	case MIGDB_PAGE_NONE:
 		return false;
 	case MIGDB_PAGE_DONE:
-		return d->place == MIGDB_PLACE_COPY;
+		/* also after DRAIN: the guest does not run before COMPLETE */
+		return d->place == MIGDB_PLACE_COPY || d->place == MIGDB_PLACE_OVER;
 	default:
 		return true;
 	}

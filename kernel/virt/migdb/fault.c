@@ -219,8 +219,12 @@ static bool migdb_fault_again(struct migdb_session *s, u64 index)
 	struct migdb_fetch_run *run;
 	struct migdb_chunk *c;
 
-	if (reason != MIGDB_REASON_LATE && reason != MIGDB_REASON_IO_ERROR &&
-	    reason != MIGDB_REASON_NO_MEMORY)
+	/*
+	 * Only what came too late for its deadline: that was given back after the switch,
+	 * when the source's page had stopped changing.  Any other reason may be older:
+	 * the source may have changed the page after it got it back, without a word.
+	 */
+	if (reason != MIGDB_REASON_LATE)
 		return false;
 	/* nothing but a slot of its own brings it: its run was read already */
 	if (d->given_up || !migdb_run_of_page(d->placer, index, &c, &run) ||

@@ -345,9 +345,11 @@ static bool migdb_lane_plan(struct migdb_fetch_lane *lane, struct migdb_io *io)
 {
 	u32 place = migdb_place_how(lane->s->dst);
 
+	if (place == MIGDB_PLACE_HELD)
+		return false;
+	/* when it is over, nothing is left to build, and this lets go of what is read */
 	if (place != MIGDB_PLACE_ATOMIC)
-		return place == MIGDB_PLACE_COPY &&
-		       migdb_io_plan(lane->s, io, MIGDB_IO_MAX_PAGES);
+		return migdb_io_plan(lane->s, io, MIGDB_IO_MAX_PAGES);
 	switch (lane->nr) {
 	case MIGDB_FAULT_LANE:
 		return migdb_fault_plan(lane->s, io);

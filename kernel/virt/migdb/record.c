@@ -50,8 +50,8 @@ int migdb_record_json(char *buf, size_t size, const struct migdb_record *r)
 		       "},\"harvested\":%llu,\"reads\":%llu,\"read_bytes\":%llu,\"tx_bytes\":%llu,\"rx_bytes\":%llu,",
 		       r->harvested, r->reads, r->read_bytes, r->tx_bytes, r->rx_bytes);
 	n += scnprintf(buf + n, size - n,
-		       "\"hash_ns\":%llu,\"hash_bytes_per_s\":%llu,\"record_bytes_per_s\":%llu,\"fetch_bytes_per_s\":%llu,\"memory_bytes\":%llu,\"ms\":%llu}",
-		       r->hash_ns, r->hash_bytes_per_s, r->record_bytes_per_s,
+		       "\"hash_bytes_per_s\":%llu,\"record_bytes_per_s\":%llu,\"fetch_bytes_per_s\":%llu,\"memory_bytes\":%llu,\"ms\":%llu}",
+		       r->hash_bytes_per_s, r->record_bytes_per_s,
 		       r->fetch_bytes_per_s, r->memory_bytes, r->ms);
 	return n;
 }

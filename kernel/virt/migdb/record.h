@@ -19,7 +19,7 @@ struct migdb_record {
 	u64 candidates, recorded, built, revoked, returned, sent, pending, dropped, left;
 	u64 by_reason[MIGDB_NR_REASONS];
 	u64 harvested, reads, read_bytes, tx_bytes, rx_bytes;
-	u64 hash_ns, hash_bytes_per_s, record_bytes_per_s, fetch_bytes_per_s;
+	u64 hash_bytes_per_s, record_bytes_per_s, fetch_bytes_per_s;
 	u64 memory_bytes, ms;
 };
 

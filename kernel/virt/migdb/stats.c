@@ -152,7 +152,6 @@ void migdb_session_log(struct migdb_session *s, const char *outcome)
 	r.read_bytes = st.out_read_bytes;
 	r.tx_bytes = atomic64_read(&s->n.tx_bytes);
 	r.rx_bytes = atomic64_read(&s->n.rx_bytes);
-	r.hash_ns = st.out_hash_ns;
 	r.hash_bytes_per_s = migdb_rate(atomic64_read(&s->n.hashed) * MIGDB_PAGE_BYTES,
 					st.out_hash_ns);
 	r.record_bytes_per_s = migdb_session_record_rate(s);

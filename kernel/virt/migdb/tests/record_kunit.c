@@ -20,7 +20,7 @@ static struct migdb_record sample(void)
 		.peer_reason = 1,
 		.candidates = 20, .recorded = 15, .built = 8, .revoked = 4, .returned = 2,
 		.sent = 7, .pending = 1, .dropped = 3, .left = 2, .harvested = 21, .reads = 22,
-		.read_bytes = 23, .tx_bytes = 24, .rx_bytes = 25, .hash_ns = 26,
+		.read_bytes = 23, .tx_bytes = 24, .rx_bytes = 25,
 		.hash_bytes_per_s = 27, .record_bytes_per_s = 28, .fetch_bytes_per_s = 29,
 		.memory_bytes = 30, .ms = 31,
 	};
@@ -42,7 +42,7 @@ static void record_json(struct kunit *test)
 		"\"bad_range\":109,\"fault\":110,\"invalidated\":111,\"disabled\":112,",
 		"\"aborted\":113,\"bad_stream\":114,\"foreign_reaper\":115,\"uncovered\":116,",
 		"\"unarmed\":117,\"taken\":118,\"present\":119},\"harvested\":21,\"reads\":22,\"read_bytes\":23,",
-		"\"tx_bytes\":24,\"rx_bytes\":25,\"hash_ns\":26,\"hash_bytes_per_s\":27,",
+		"\"tx_bytes\":24,\"rx_bytes\":25,\"hash_bytes_per_s\":27,",
 		"\"record_bytes_per_s\":28,\"fetch_bytes_per_s\":29,\"memory_bytes\":30,",
 		"\"ms\":31}",
 	};
@@ -90,7 +90,6 @@ static void record_fits(struct kunit *test)
 	r.read_bytes = 2 * bytes;
 	r.tx_bytes = bytes;
 	r.rx_bytes = bytes;
-	r.hash_ns = 365 * 86400 * SEC;
 	r.hash_bytes_per_s = 1ull << 36;
 	r.record_bytes_per_s = 1ull << 36;
 	r.fetch_bytes_per_s = 1ull << 36;

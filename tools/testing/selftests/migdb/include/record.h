@@ -8,7 +8,7 @@
 static const char * const strings[] = { "label", "role", "outcome", "reason" };
 static const char * const numbers[] = {
 	"peer_reason", "candidates", "recorded", "built", "revoked", "returned", "sent", "pending", "dropped",
-	"left", "harvested", "reads", "read_bytes", "tx_bytes", "rx_bytes", "hash_ns",
+	"left", "harvested", "reads", "read_bytes", "tx_bytes", "rx_bytes",
 	"hash_bytes_per_s", "record_bytes_per_s", "fetch_bytes_per_s", "memory_bytes", "ms",
 };
 
