@@ -322,7 +322,8 @@ static void migdb_dest_revoke(struct migdb_session *s, const struct migdb_wire_r
 		mutex_unlock(&d->lock);
 		up_write(&d->fill_sem);
 	}
-	if (READ_ONCE(d->drained_due))
+	/* in post-copy somebody may wait for one of them: he asks the source now */
+	if (READ_ONCE(d->drained_due) || migdb_place_how(d) == MIGDB_PLACE_ATOMIC)
 		migdb_tx_wake(s);
 }
 
