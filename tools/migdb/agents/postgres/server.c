@@ -90,7 +90,7 @@ static int map(struct server *s)
 	}
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, s->pid,
 		 best_from, best_to);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);	/* only what may be written to can be named */
 	if (fd < 0) {
 		say("%s: %s%s", path, strerror(errno),
 		    errno == EPERM ? " (CAP_CHECKPOINT_RESTORE is needed)" : "");
