@@ -90,13 +90,14 @@ static int map(struct server *s)
 	}
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, s->pid,
 		 best_from, best_to);
-	fd = open(path, O_RDWR | O_CLOEXEC);	/* only what may be written to can be named */
+	/* Only memory that could be written to can be named; nothing here writes to it. */
+	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		say("%s: %s%s", path, strerror(errno),
 		    errno == EPERM ? " (CAP_CHECKPOINT_RESTORE is needed)" : "");
 		return -1;
 	}
-	s->memory = mmap(NULL, s->len, PROT_READ, MAP_SHARED, fd, 0);
+	s->memory = mmap(NULL, s->len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (s->memory == MAP_FAILED) {
 		say("mapping %s: %s", path, strerror(errno));
