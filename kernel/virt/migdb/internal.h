@@ -289,6 +289,7 @@ void migdb_session_dir_remove(struct migdb_session *s);
 extern struct kset *migdb_kset;
 bool migdb_sysfs_has(const char *name);
 ssize_t migdb_sysfs_u64(const char *buf, size_t count, u64 *value);
+ssize_t migdb_sysfs_bool(const char *buf, size_t count, bool *value);
 int migdb_sysfs_init(void);
 void migdb_sysfs_exit(void);
 

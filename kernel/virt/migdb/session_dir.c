@@ -122,13 +122,11 @@ static ssize_t adaptive_store(struct kobject *kobj, struct kobj_attribute *attr,
 			      const char *buf, size_t count)
 {
 	bool on;
-	int ret;
+	ssize_t ret = migdb_sysfs_bool(buf, count, &on);
 
-	ret = kstrtobool(buf, &on);
-	if (ret)
-		return ret;
-	WRITE_ONCE(to_session(kobj)->src->no_take, !on);
-	return count;
+	if (ret > 0)
+		WRITE_ONCE(to_session(kobj)->src->no_take, !on);
+	return ret;
 }
 
 RW(adaptive);
@@ -151,10 +149,9 @@ static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
 {
 	struct migdb_session *s = to_session(kobj);
 	bool on;
-	int ret;
+	ssize_t ret = migdb_sysfs_bool(buf, count, &on);
 
-	ret = kstrtobool(buf, &on);
-	if (ret)
+	if (ret < 0)
 		return ret;
 	if (on)
 		return READ_ONCE(s->ordinary) ? -EINVAL : count;

@@ -22,6 +22,14 @@ ssize_t migdb_sysfs_u64(const char *buf, size_t count, u64 *value)
 	return ret ? ret : count;
 }
 
+/* The same of a switch. */
+ssize_t migdb_sysfs_bool(const char *buf, size_t count, bool *value)
+{
+	int ret = kstrtobool(buf, value);
+
+	return ret ? ret : count;
+}
+
 static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%d\n", READ_ONCE(migdb_enabled));
@@ -31,13 +39,11 @@ static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
 			     const char *buf, size_t count)
 {
 	bool on;
-	int ret;
+	ssize_t ret = migdb_sysfs_bool(buf, count, &on);
 
-	ret = kstrtobool(buf, &on);
-	if (ret)
-		return ret;
-	migdb_set_enabled(on);
-	return count;
+	if (ret > 0)
+		migdb_set_enabled(on);
+	return ret;
 }
 
 static ssize_t max_sessions_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
@@ -110,13 +116,11 @@ static ssize_t adaptive_store(struct kobject *kobj, struct kobj_attribute *attr,
 			      const char *buf, size_t count)
 {
 	bool on;
-	int ret;
+	ssize_t ret = migdb_sysfs_bool(buf, count, &on);
 
-	ret = kstrtobool(buf, &on);
-	if (ret)
-		return ret;
-	WRITE_ONCE(migdb_adaptive, on);
-	return count;
+	if (ret > 0)
+		WRITE_ONCE(migdb_adaptive, on);
+	return ret;
 }
 
 static ssize_t postcopy_bulk_reads_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -152,15 +156,13 @@ static ssize_t postcopy_deadline_floor_us_store(struct kobject *kobj,
 						size_t count)
 {
 	u64 us;
-	int ret;
+	ssize_t ret = migdb_sysfs_u64(buf, count, &us);
 
-	ret = kstrtou64(buf, 0, &us);
-	if (ret)
-		return ret;
-	if (!us || us > MIGDB_MAX_FLOOR_US)
+	if (ret > 0 && (!us || us > MIGDB_MAX_FLOOR_US))
 		return -EINVAL;
-	WRITE_ONCE(migdb_postcopy_floor_us, us);
-	return count;
+	if (ret > 0)
+		WRITE_ONCE(migdb_postcopy_floor_us, us);
+	return ret;
 }
 
 static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
