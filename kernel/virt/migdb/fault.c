@@ -208,10 +208,7 @@ void migdb_fault_over(struct migdb_session *s, struct migdb_io *io)
 	io->fault = 0;
 }
 
-/*
- * There is no source any more: a page that was given back because storage was slow is
- * tried again, for what is verified is right whenever it comes.
- */
+/* There is no source any more: a page that was given back for being late is tried again. */
 static bool migdb_fault_again(struct migdb_session *s, u64 index)
 {
 	struct migdb_dest *d = s->dst;
@@ -239,6 +236,13 @@ static bool migdb_fault_again(struct migdb_session *s, u64 index)
 	return true;
 }
 
+/* What a read is given that begins now. */
+static u64 migdb_fault_deadline(const struct migdb_placer *pc)
+{
+	return migdb_latency_deadline(&pc->latency,
+				      READ_ONCE(migdb_postcopy_floor_us) * NSEC_PER_USEC);
+}
+
 /* A page that is to be built: it has a slot afterwards, or is the source's. */
 static u32 migdb_fault_fetch(struct migdb_session *s, u64 index, u64 deadline_ns)
 {
@@ -262,9 +266,7 @@ static u32 migdb_fault_fetch(struct migdb_session *s, u64 index, u64 deadline_ns
 		return MIGDB_FAULT_ASK;
 	}
 	if (!deadline_ns)
-		deadline_ns = migdb_latency_deadline(&pc->latency,
-						     READ_ONCE(migdb_postcopy_floor_us) *
-						     NSEC_PER_USEC);
+		deadline_ns = migdb_fault_deadline(pc);
 	*slot = (struct migdb_fault_slot) {
 		.index = index, .state = MIGDB_SLOT_QUEUED, .since_ns = now,
 		.due_ns = deadline_ns == MIGDB_DEADLINE_NEVER ? 0 : now + deadline_ns,
@@ -331,7 +333,5 @@ void migdb_fault_stats(struct migdb_session *s, struct migdb_stats *out)
 	if (!pc)
 		return;
 	out->out_fault_read_ns = migdb_latency_median(&pc->latency);
-	out->out_fault_deadline_ns =
-		migdb_latency_deadline(&pc->latency, READ_ONCE(migdb_postcopy_floor_us) *
-				       NSEC_PER_USEC);
+	out->out_fault_deadline_ns = migdb_fault_deadline(pc);
 }
