@@ -63,8 +63,6 @@ static void deliver_dirty(struct rig *r, u8 *dirty)
 /* The end of a migration; -ENODATA: @bad has left the set, and nobody sent it. */
 static int finish(struct rig *r, u8 *dirty, u64 *bad)
 {
-	struct migdb_drain drain;
-	s64 n;
 	u64 page;
 	int rc;
 
@@ -73,18 +71,9 @@ static int finish(struct rig *r, u8 *dirty, u64 *bad)
 	if (rc == -EBUSY)	/* it is sealed already */
 		rc = 0;
 	if (!rc)
-		rc = rig_pump(r);
-	if (!rc)
-		rc = mdb_drain(&r->dst, 2000000000ULL, &drain);
-	if (!rc)
-		rc = rig_pump(r);
-	if (!rc)
-		rc = mdb_reclaim(&r->src, NULL);
+		rc = rig_end(r);
 	if (rc)
 		return rc;
-	n = rig_deliver_queue(r);
-	if (n < 0)
-		return n;
 	deliver_dirty(r, dirty);
 	for (page = 0; page < r->nr_pages; page++)
 		if (!mdb_bit(&r->src, page) && !r->delivered[page]) {

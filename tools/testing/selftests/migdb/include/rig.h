@@ -111,6 +111,8 @@ u64 rig_deliver_bitmap(struct rig *r);
 /* What was never in the set is delivered. */
 void rig_deliver_rest(struct rig *r);
 
+/* After SEAL: DRAIN, and what came back and the queue held is delivered. */
+int rig_end(struct rig *r);
 /*
  * rig_finish: SEAL, DRAIN, what came back, COMPLETE of both; then all of memory
  * is compared: -EILSEQ and @bad_page when a page differs.

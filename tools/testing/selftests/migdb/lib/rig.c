@@ -393,16 +393,13 @@ int rig_compare(struct rig *r, u64 *bad_page)
 	return 0;
 }
 
-int rig_finish(struct rig *r, u64 *bad_page)
+int rig_end(struct rig *r)
 {
 	struct migdb_drain drain;
 	s64 n;
 	int rc;
 
-	*bad_page = ~0ULL;
-	rc = mdb_seal(&r->src, NULL, NULL);
-	if (!rc)
-		rc = rig_pump(r);
+	rc = rig_pump(r);
 	if (!rc)
 		rc = mdb_drain(&r->dst, 2000000000ULL, &drain);
 	if (!rc)
@@ -412,8 +409,19 @@ int rig_finish(struct rig *r, u64 *bad_page)
 	if (rc)
 		return rc;
 	n = rig_deliver_queue(r);
-	if (n < 0)
-		return n;
+	return n < 0 ? n : 0;
+}
+
+int rig_finish(struct rig *r, u64 *bad_page)
+{
+	int rc;
+
+	*bad_page = ~0ULL;
+	rc = mdb_seal(&r->src, NULL, NULL);
+	if (!rc)
+		rc = rig_end(r);
+	if (rc)
+		return rc;
 	rig_deliver_rest(r);
 	rc = mdb_complete(&r->dst, NULL);
 	if (!rc)
