@@ -222,8 +222,8 @@ run_guest_faults() {
 run_record() {
 	local found
 	found=$(vm_lab exec "$2" dmesg | sed -n 's/.*migdb-json: //p' |
-		jq -c --arg label "$(vm_uuid "$1")" --argjson recorded "$3" \
-			'select(.label == $label and .role == "source" and .recorded == $recorded)' | tail -n 1) || true
+		jq -c --arg uuid "$(vm_uuid "$1")" --argjson recorded "$3" \
+			'select(.label == $uuid and .role == "source" and .recorded == $recorded)' | tail -n 1) || true
 	printf '%s\n' "${found:-null}"
 }
 

@@ -67,7 +67,8 @@ with_mount() {
 one_run() {
 	"$demo" --runs migdb-ro --seconds 20 --out "$dir/out" </dev/null >"$dir/log" 2>&1 || { tail "$dir/log"; return 1; }
 	grep -q '^VERDICT: every run identical, database intact, no client error' "$dir/log" || { tail "$dir/log"; return 1; }
-	jq -e '.runs | length == 1 and .[0].identical and .[0].db_ok and .[0].pages_built > 1000' "$dir/out/result.json"
+	jq -e '.runs | length == 1 and .[0].identical and .[0].db_ok and .[0].pages_built > 1000 and
+		.[0].stale.candidates > 1000' "$dir/out/result.json"
 }
 
 plan 9
