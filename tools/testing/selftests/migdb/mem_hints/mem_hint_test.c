@@ -1616,7 +1616,8 @@ T(ready)
 	begin = now_ms();
 	ASSERT_TRUE(migrate(0));
 	took = now_ms() - begin;
-	EXPECT_GE(took, READY_MS - 10);
+	/* in ticks, which a busy machine counts late and then all at once */
+	EXPECT_GE(took, READY_MS / 2);
 	EXPECT_LT(took, GENEROUS_MS);
 	/* Whoever has gone is not waited for. */
 	close(a.out_fd);
