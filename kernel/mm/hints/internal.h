@@ -30,10 +30,9 @@ extern struct mutex mhint_drain_lock;
 
 int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms);
 void mhint_registry_exit(void);
-void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
-		struct mhint_counts *delta);
 void mhint_drain(void);
 void mhint_drain_soon(void);
+void mhint_drain_later(void);
 int mhint_freeze(u64 classes, struct mem_hint_started *out);
 void mhint_thaw(void);
 int mhint_set_enabled(bool on);
@@ -56,6 +55,10 @@ struct mhint_stats {
 };
 
 void mhint_get_stats(struct mhint_stats *stats);
+
+/* rings.c; its other calls are in rings.h, for the registry */
+void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
+		struct mhint_counts *delta);
 
 /* process.c */
 void mhint_processes_unhold(void);

@@ -2,11 +2,10 @@
 /*
  * The registry: from the notes of completions to the table in guest RAM.
  *
- * Completions append to a buffer of their CPU.  Draining swaps each CPU's
- * buffer for an empty one and enters the notes; it is the table's only writer.
- * Notes of one CPU keep their order.  Two CPUs that do I/O to one frame within
- * a drain period may be entered the wrong way round: the hint is then stale,
- * which the host finds out.
+ * Completions append to buffers of their CPU (rings.c).  Draining enters these
+ * notes; it is the table's only writer.  Notes of one CPU keep their order.  Two
+ * CPUs that do I/O to one frame within a drain period may be entered the wrong
+ * way round: the hint is then stale, which the host finds out.
  *
  * A write makes what other frames named the same block old; the index finds
  * them (index.c).  It grows to what the memory at load needs; what is plugged
@@ -17,17 +16,14 @@
 #define pr_fmt(fmt) "mem_hints: " fmt
 
 #include <linux/blkdev.h>
-#include <linux/bio.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
-#include <linux/spinlock.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
@@ -36,20 +32,9 @@
 #include "internal.h"
 #include "limits.h"
 #include "policy.h"
+#include "rings.h"
 #include "snapshot.h"
 #include "table.h"
-
-/*
- * @lock: guards the rest against the drain; taken with interrupts off, held
- *	for one request's pages at most.
- * @active: being appended to; the other one is empty or being entered.
- */
-struct mhint_ring {
-	raw_spinlock_t lock;
-	struct mhint_buf *active;
-	struct mhint_counts counts;
-	struct mhint_buf bufs[2];
-};
 
 /* Notes kept aside while frozen, a page at a time. */
 struct mhint_chunk {
@@ -61,7 +46,6 @@ struct mhint_chunk {
 #define CHUNK_NOTES	((PAGE_SIZE - sizeof(struct mhint_chunk)) / \
 			 sizeof(struct mhint_note))
 
-static DEFINE_PER_CPU(struct mhint_ring, mhint_rings);
 /* The table, disks, and freezing. */
 DEFINE_MUTEX(mhint_drain_lock);
 static struct workqueue_struct *drain_wq;
@@ -148,56 +132,7 @@ static void publish(void)
 			    (enabled ? 0 : MEM_HINT_ROOT_DISABLED));
 }
 
-/* ---- from completions to the table -------------------------------------- */
-
-/**
- * mhint_note - note the pages of bios whose transfer is complete
- * @io: disk, position and direction; the position is that of each bio
- * @bio: first of a request's chain, not advanced yet
- * @left: bytes that are complete
- * @delta: added to with what became of the frames
- *
- * Context: any but NMI.
- */
-void mhint_note(struct mhint_io *io, struct bio *bio, u32 left,
-		struct mhint_counts *delta)
-{
-	u32 before, after, half;
-	struct mhint_ring *ring;
-	struct bvec_iter iter;
-	struct bio_vec bv;
-	unsigned long flags;
-
-	local_irq_save(flags);
-	ring = this_cpu_ptr(&mhint_rings);
-	raw_spin_lock(&ring->lock);
-	half = ring->active->size / 2;
-	before = ring->active->nr;
-	for (; bio && left; bio = bio->bi_next) {
-		io->pos = (u64)bio->bi_iter.bi_sector << SECTOR_SHIFT;
-		bio_for_each_bvec(bv, bio, iter) {
-			u32 len = min(bv.bv_len, left);
-
-			mhint_note_span(ring->active, delta, io,
-					page_to_phys(bv.bv_page) + bv.bv_offset,
-					len);
-			left -= len;
-			if (!left)
-				break;
-		}
-	}
-	after = ring->active->nr;
-	ring->counts.noted += delta->noted;
-	ring->counts.dropped += delta->dropped;
-	ring->counts.misaligned += delta->misaligned;
-	raw_spin_unlock(&ring->lock);
-	local_irq_restore(flags);
-
-	if (after >= half && before < half)
-		mhint_drain_soon();
-	else if (!before && after)
-		queue_delayed_work(drain_wq, &drain_work, drain_delay);
-}
+/* ---- from notes to the table -------------------------------------------- */
 
 static void enter(const struct mhint_note *note)
 {
@@ -237,40 +172,9 @@ static void put_aside(const struct mhint_note *note)
 	nr_pending++;
 }
 
-static void drain_cpu(struct mhint_ring *ring)
-{
-	struct mhint_buf *full;
-	u32 nr, i;
-
-	raw_spin_lock_irq(&ring->lock);
-	full = ring->active;
-	nr = full->nr;
-	if (nr)
-		ring->active = full == &ring->bufs[0] ? &ring->bufs[1] :
-							&ring->bufs[0];
-	raw_spin_unlock_irq(&ring->lock);
-	if (!nr)	/* not swapped: it is being appended to */
-		return;
-
-	/* Every disk that these notes name has its slot by now: ask the new ones. */
-	mhint_disks_resolve();
-	for (i = 0; i < nr; i++) {
-		if (frozen)
-			put_aside(&full->notes[i]);
-		else
-			enter(&full->notes[i]);
-		if (!(i % MEM_HINT_SLOTS))
-			cond_resched();
-	}
-	full->nr = 0;
-}
-
 static void drain_cpus(void)
 {
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		drain_cpu(per_cpu_ptr(&mhint_rings, cpu));
+	mhint_rings_drain(frozen ? put_aside : enter);
 }
 
 /* Forget disks that have gone and entries of disks that are refused since. */
@@ -315,6 +219,12 @@ void mhint_drain(void)
 void mhint_drain_soon(void)
 {
 	mod_delayed_work(drain_wq, &drain_work, 0);
+}
+
+/* The same in a while, unless it is about to.  As mhint_note(): in any context but NMI. */
+void mhint_drain_later(void)
+{
+	queue_delayed_work(drain_wq, &drain_work, drain_delay);
 }
 
 static void drain_fn(struct work_struct *work)
@@ -595,18 +505,8 @@ ssize_t mhint_show_disks(char *buf)
 /* Notes that are still in the buffers are not in @stats->nr_valid. */
 void mhint_get_stats(struct mhint_stats *stats)
 {
-	int cpu;
-
 	memset(stats, 0, sizeof(*stats));
-	for_each_possible_cpu(cpu) {
-		const struct mhint_ring *r = per_cpu_ptr(&mhint_rings, cpu);
-
-		stats->counts.noted += READ_ONCE(r->counts.noted);
-		stats->counts.dropped += READ_ONCE(r->counts.dropped);
-		stats->counts.misaligned += READ_ONCE(r->counts.misaligned);
-		stats->note_bytes += (r->bufs[0].size + r->bufs[1].size) *
-				     sizeof(struct mhint_note);
-	}
+	mhint_rings_count(&stats->counts, &stats->note_bytes);
 	mutex_lock(&mhint_drain_lock);
 	stats->counts.dropped += lost;
 	stats->nr_valid = table.nr_valid;
@@ -616,40 +516,6 @@ void mhint_get_stats(struct mhint_stats *stats)
 	stats->index_bytes = by_block.nr_bytes;
 	stats->note_bytes += pending_bytes;
 	mutex_unlock(&mhint_drain_lock);
-}
-
-static void free_rings(void)
-{
-	int cpu, i;
-
-	for_each_possible_cpu(cpu)
-		for (i = 0; i < 2; i++) {
-			struct mhint_ring *r = per_cpu_ptr(&mhint_rings, cpu);
-
-			kvfree(r->bufs[i].notes);
-			r->bufs[i].notes = NULL;
-		}
-}
-
-static int alloc_rings(unsigned int notes)
-{
-	int cpu, i;
-
-	for_each_possible_cpu(cpu) {
-		struct mhint_ring *r = per_cpu_ptr(&mhint_rings, cpu);
-
-		raw_spin_lock_init(&r->lock);
-		r->active = &r->bufs[0];
-		for (i = 0; i < 2; i++) {
-			r->bufs[i].size = notes;
-			r->bufs[i].notes =
-				kvmalloc_node(array_size(notes, sizeof(struct mhint_note)),
-					      GFP_KERNEL, cpu_to_node(cpu));
-			if (!r->bufs[i].notes)
-				return -ENOMEM;
-		}
-	}
-	return 0;
 }
 
 int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
@@ -666,7 +532,7 @@ int mhint_registry_init(unsigned int ring_notes, unsigned int drain_ms)
 	root = (void *)get_zeroed_page(GFP_KERNEL);
 	if (!root)
 		return -ENOMEM;
-	err = alloc_rings(ring_notes);
+	err = mhint_rings_alloc(ring_notes);
 	if (err)
 		goto err_rings;
 	memory_size(&end, &present);
@@ -701,7 +567,7 @@ err_wq:
 err_index:
 	kvfree(index_top);
 err_rings:
-	free_rings();
+	mhint_rings_free();
 	free_page((unsigned long)root);
 	return err;
 }
@@ -717,5 +583,5 @@ void mhint_registry_exit(void)
 	kvfree(by_block.top);
 	mhint_table_clear(&table);
 	free_page((unsigned long)table.root);
-	free_rings();
+	mhint_rings_free();
 }
