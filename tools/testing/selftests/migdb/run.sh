@@ -26,7 +26,16 @@ case ${1:-} in
 -l) long=1; shift ;;
 esac
 
-all="abi dir disk claim order table stream forged fetch adaptive postcopy share discard nomem record trace dirty refvmm kill"
+all="abi dir disk claim order table stream forged fetch adaptive postcopy_switch postcopy_fill"
+all="$all postcopy_end share discard nomem record trace dirty refvmm kill"
+# what is new and not in its place yet is not left out
+for f in "$dir"/*_test; do
+	t=${f##*/}
+	case " $all " in
+	*" ${t%_test} "*) ;;
+	*) all="$all ${t%_test}" ;;
+	esac
+done
 tests=${*:-$all}
 export MIGDB_FUZZ_SECONDS="${MIGDB_FUZZ_SECONDS:-60}"
 if [ "$long" = 1 ]; then
