@@ -12,7 +12,7 @@
 . "$(dirname "$0")/../lib/lab-lib.sh"
 . "$TOP/tools/lab/lib/scene.sh"
 
-READY_MS=1500
+READY_MS=2000	# as long as can be: the guest may be busy
 POOL_PAGES=256
 
 # No block I/O is noted any more: all that the host hears of is what processes say.
