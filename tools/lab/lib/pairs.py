@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Ratios of alternating pairs, with intervals.
+"""Ratios of alternating pairs, with intervals; and shares, with limits.
 
-usage: pairs.py SAMPLES STATUS BENCH OUT
+usage: pairs.py SAMPLES STATUS BENCH FIGURES OUT
 
 SAMPLES: JSON lines {bench: "pair", kind, pair, side, tps, load}; side is "off" or
 what is compared with it.  STATUS: what migdb-hints --status said at the end.  BENCH:
-what the guest's bench printed, of which the lines "# bench-json: " count.
+what the guest's bench printed, of which the lines "# bench-json: " count.  FIGURES:
+one JSON object of numbers, which are told and kept as they are.
 Prints a table, writes OUT.  The interval is Student's, on the logarithms of the
 ratios of the pairs: a drift of the machine between pairs does not widen it.
-Exit code 1, after all is written: an interval lies below its wish as a whole.  One
-that holds the wish says nothing either way, and is no error.
+Exit code 1, after all is written: an interval lies below its wish as a whole, or a
+share is below its own.  An interval that holds the wish says nothing either way, and
+is no error.
 """
 
 import json
@@ -25,6 +27,9 @@ T975 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
 
 # What on/off should reach, of the throughput.
 WISHES = {"ro": 0.99, "rw": 0.98}
+
+# What should be named rightly, of what a server has in memory.
+SHARES = {"innodb_named_share": 0.98, "innodb_exact_share": 0.995, "pagecache_named_share": 0.95}
 
 
 def interval(ratios):
@@ -87,13 +92,33 @@ def store_figures(bench):
             "store_ratio_low": low, "store_ratio_high": high}
 
 
+def shares_below(figures):
+    """Tells all figures; the names of those that are below their wish."""
+    below = []
+    for name in SHARES:
+        if name not in figures:
+            sys.exit(f"pairs.py: {name} was not measured")
+    for name, value in figures.items():
+        wish = SHARES.get(name)
+        said = ""
+        if wish is not None and value < wish:
+            below.append(name)
+            said = f": BELOW the wish of {wish}"
+        elif wish is not None:
+            said = f": the wish of {wish} is met"
+        print(f"{name} {value}{said}")
+    return below
+
+
 def main():
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         sys.exit(__doc__)
     with open(sys.argv[1], encoding="utf-8") as f:
         samples = [json.loads(line) for line in f]
     status = read_status(sys.argv[2])
     bench = read_bench(sys.argv[3])
+    with open(sys.argv[4], encoding="utf-8") as f:
+        figures = json.load(f)
     pairs = {}
     for s in samples:
         pairs.setdefault(s["kind"], {}).setdefault(s["pair"], {})[s["side"]] = s["tps"]
@@ -137,10 +162,12 @@ def main():
             said = f"inconclusive: the interval holds the wish of {wish}"
         print(f"{kind}: {said}")
     result["slower"] = slower
-    with open(sys.argv[4], "w", encoding="utf-8") as f:
+    result["below"] = shares_below(figures)
+    result.update(figures)
+    with open(sys.argv[5], "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
         f.write("\n")
-    return 1 if slower else 0
+    return 1 if slower or result["below"] else 0
 
 
 if __name__ == "__main__":

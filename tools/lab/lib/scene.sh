@@ -18,9 +18,13 @@
 . "$(dirname "${BASH_SOURCE[0]}")/run.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/qemu.sh"
 
+# The guest part, and a program for the tests that is told of migrations.
 scene_build() {
 	"$TOP/tools/build/modules" &&
-		make -C "$TOP/tools/migdb/bpf" KDIR="$KDIR" O="$SCENE/bpf"
+		make -C "$TOP/tools/migdb/bpf" KDIR="$KDIR" O="$SCENE/bpf" &&
+		make -C "$TOP/tools/migdb/libmigdb" O="$SCENE/lib" &&
+		gcc -static -O2 -Wall -Wextra -Werror -I"$TOP/tools/migdb/libmigdb/include" "$TOP/tools/lab/guest/hintwait.c" \
+			"$SCENE/lib/libmigdb.a" -o "$SCENE/hintwait"
 }
 
 # Nested guests under emulation end by themselves now and then.
@@ -60,7 +64,7 @@ scene_up() {
 		{ tail -20 "$SCENE/build.log" >&2; die "the modules or migdb-hints do not build (log: $SCENE/build.log)"; }
 	guest_disks_fresh "$SCENE/disks"
 	vm_payload "$SCENE/payload"
-	guest_tools_image "$SCENE/disks/tools.img" "$BUILD/mem_hints.ko" "$SCENE/bpf/migdb-hints"
+	guest_tools_image "$SCENE/disks/tools.img" "$BUILD/mem_hints.ko" "$SCENE/bpf/migdb-hints" "$SCENE/hintwait"
 	case $variant in
 	migdb)
 		qemu_ready migdb

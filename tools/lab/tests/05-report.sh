@@ -70,7 +70,7 @@ found() {
 	check "$1: is told" said "^  $2: "
 }
 
-plan 72
+plan 81
 all_right
 check "all is right: success" run
 check "and the verdict" said '^VERDICT: every run identical'
@@ -179,6 +179,13 @@ pairs() {
 		{bench: "pair", $kind, pair: $i, side, tps, load: 0.5}' >"$dir/samples"
 	printf 'state idle\nns_per_run 1234\nruns_timed 5678\n' >"$dir/status"
 	bench '[4096, 460], [65536, 6553.6], [16384, 1600]' 1.5 1.5
+	figures .
+}
+
+# figures JQ: of databases, at their limits but for what JQ changes.
+figures() {
+	jq -n '{innodb_named_share: 0.98, stale_share_rw: 0.4, innodb_exact_share: 0.995, pagecache_named_share: 0.95}' |
+		jq "$1" >"$dir/figures"
 }
 
 # bench PAGES-AND-US NS NS: what the guest's bench says of snapshots and of stores, with a
@@ -193,7 +200,7 @@ bench() {
 }
 
 run_pairs() {
-	"$TOP/tools/lab/lib/pairs.py" "$dir/samples" "$dir/status" "$dir/bench" "$dir/result" >"$dir/said"
+	"$TOP/tools/lab/lib/pairs.py" "$dir/samples" "$dir/status" "$dir/bench" "$dir/figures" "$dir/result" >"$dir/said"
 }
 
 pairs 1 1
@@ -210,6 +217,21 @@ run_pairs
 check "stores that cost more are told" said '1.60 ns, 1.50 ns where it is no pool; ratio 1.067 .*: a cost is to be seen'
 bench '[4096, 460]' 1.5 1.5
 check_fails "one size of snapshots is no line: is an error" run_pairs
+pairs 1 1
+run_pairs
+check "shares at their limits are enough, and kept" is '.below == []' '.innodb_named_share == 0.98' '.stale_share_rw == 0.4'
+check "and told" said '^pagecache_named_share 0.95: the wish of 0.95 is met'
+share_below() {
+	pairs 1 1
+	figures ".$1 = $2"
+	check_fails "$1 below its limit: is an error" run_pairs
+	check "which is told, and written" eval "said '^$1 $2: BELOW the wish' && is '.below == [\"$1\"]'"
+}
+share_below innodb_named_share 0.9799
+share_below innodb_exact_share 0.9949
+share_below pagecache_named_share 0.9499
+figures 'del(.innodb_exact_share)'
+check_fails "a share that was not measured: is an error" run_pairs
 pairs 0.99 0.98
 check "an interval that holds the wish: success" run_pairs
 check "and it is said to be inconclusive" said '^ro: inconclusive'

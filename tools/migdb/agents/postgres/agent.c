@@ -176,7 +176,7 @@ static void forget(void)
 static void bring(uint64_t from, uint64_t to)
 {
 	if (to > from)
-		madvise(server.memory + server.blocks_at + from * server.block_size,
+		madvise((void *)(server.memory + server.blocks_at + from * server.block_size),
 			(to - from) * server.block_size, MADV_POPULATE_READ);
 }
 

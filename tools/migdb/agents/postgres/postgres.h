@@ -25,7 +25,7 @@ struct server {
 	uint64_t descs_at;
 	uint64_t wal_buffers_kib;
 	char catalog[64];	/* of tablespaces: PG_15_202209061 */
-	char *memory;
+	const char *memory;	/* it could be written to, which is not for us */
 	size_t len;
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-only OR BSD-2-Clause
 /*
  * Finding the server, asking it once where its buffers are, and mapping its
- * shared memory: read-only, so that nothing that we do can harm it.
+ * shared memory.  Only memory that the process could write to may be named, so the
+ * mapping is not read-only; the pointer to it is to const, so that nothing writes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -90,7 +91,6 @@ static int map(struct server *s)
 	}
 	snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, s->pid,
 		 best_from, best_to);
-	/* Only memory that could be written to can be named; nothing here writes to it. */
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		say("%s: %s%s", path, strerror(errno),
@@ -148,7 +148,7 @@ failed:
 void server_detach(struct server *s)
 {
 	if (s->memory)
-		munmap(s->memory, s->len);
+		munmap((void *)s->memory, s->len);
 	s->memory = NULL;
 	s->pid = 0;
 }

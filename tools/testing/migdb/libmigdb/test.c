@@ -215,7 +215,7 @@ static void query(struct migdb_hints *h)
 
 static void files(struct migdb_hints *h)
 {
-	int fd = open("/dev/null", O_RDONLY), out = open("/dev/null", O_WRONLY);
+	int fd = open("/dev/null", O_RDONLY), out = open("/dev/null", O_WRONLY), other;
 	uint32_t a = 99, b = 99;
 
 	EQ(migdb_hints_file(h, fd, &a), 0);
@@ -229,6 +229,15 @@ static void files(struct migdb_hints *h)
 	EQ(migdb_hints_unfile(h, a), 0);
 	EQ(migdb_hints_unfile(h, a), -ENOENT);
 	EQ(migdb_hints_unfile(h, ~0U), -ENOENT);
+	/* the one that is meant */
+	EQ(migdb_hints_file(h, fd, &a), 0);
+	other = dup(fd);
+	EQ(migdb_hints_file(h, other, &b), 0);
+	CHECK(a != b);
+	EQ(migdb_hints_unfile(h, b), 0);
+	EQ(migdb_hints_unfile(h, b), -ENOENT);
+	EQ(migdb_hints_unfile(h, a), 0);
+	close(other);
 	close(fd);
 	close(out);
 }
@@ -408,8 +417,14 @@ static void events(struct migdb_hints *h)
 	close(fds[0]);
 	close(fds[1]);
 
+	memset(&e, 0xff, sizeof(e));
 	EQ(migdb_hints_wait(h, 4, 0, &e), 0);
+	EQ(e.type, MIGDB_HINTS_EVENT_START);
+	EQ(e.outcome, 0);
 	EQ(e.seq, 5);
+	EQ(e.time_ns, 12345);
+	EQ(e.wait_ms, 100);
+	EQ(e.nr_lost, 4);
 	EQ(migdb_hints_wait(h, 5, MIGDB_HINTS_FOREVER, &e), 0);
 	EQ(e.seq, 6);
 	EQ(fake.last.wait.timeout_ms, MEM_HINT_WAIT_FOREVER);

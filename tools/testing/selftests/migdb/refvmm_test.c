@@ -117,6 +117,60 @@ TEST_F_TIMEOUT(refvmm, balloon_without_migdb, 120)
 	CHECK_ORDINARY();
 }
 
+/*
+ * Pages that the guest can do without are zeros at the destination, which both the
+ * comparison and the guest know; those that it has written to since START are not.
+ */
+#define DISCARD "--discard --rate 2000 --heap-weight 100 "
+
+#define CHECK_DISCARDED()						\
+	do {								\
+		s64 able_ = refvmm_number(&self->v, "discardable", 0);	\
+		s64 went_ = refvmm_number(&self->v, "discarded", 0);	\
+		ASSERT_LT(100, went_) TH_LOG("%s", self->v.last);	\
+		ASSERT_LT(went_, able_) TH_LOG("%s", self->v.last);	\
+		TH_LOG("%lld discardable, %lld discarded", (long long)able_, (long long)went_); \
+	} while (0)
+
+TEST_F_TIMEOUT(refvmm, discardable_ring, 120)
+{
+	RUN(0, "--ring " DISCARD);
+	CHECK_BUILT();
+	CHECK_DISCARDED();
+}
+
+TEST_F_TIMEOUT(refvmm, discardable_bitmap_two_cpus, 120)
+{
+	RUN(0, "--bitmap --anon --cpus 2 --seed 41 " DISCARD);
+	CHECK_BUILT();
+	CHECK_DISCARDED();
+}
+
+TEST_F_TIMEOUT(refvmm, discardable_without_migdb, 120)
+{
+	RUN(0, "--bitmap --no-migdb --seed 42 " DISCARD);
+	CHECK_ORDINARY();
+	CHECK_DISCARDED();
+}
+
+/* The first attempt fails: nothing is lost, and what was agreed to for it is over. */
+TEST_F_TIMEOUT(refvmm, discardable_link_cut_and_back, 180)
+{
+	RUN(0, "--ring --cut-after 2000 --attempts 3 --seed 43 " DISCARD);
+	ASSERT_EQ(2, refvmm_number(&self->v, "attempt", 0));
+	CHECK_BUILT();
+	CHECK_DISCARDED();
+}
+
+/* The table has discardable pages, but this migration has not asked for them. */
+TEST_F_TIMEOUT(refvmm, discardable_is_not_agreed_to, 120)
+{
+	RUN(0, "--ring --rate 2000 --heap-weight 100 --seed 44");
+	CHECK_BUILT();
+	ASSERT_EQ(0, refvmm_number(&self->v, "discardable", 0));
+	ASSERT_EQ(0, refvmm_number(&self->v, "discarded", 0));
+}
+
 /* The destination as a VMM with more cores to spend has it. */
 TEST_F_TIMEOUT(refvmm, three_workers, 120)
 {
@@ -483,6 +537,12 @@ TEST_F_TIMEOUT(refvmm, fault_unseen_discard_is_found, 120)
 	RUN(2, "--ring --balloon --fault unseen-discard");
 	ASSERT_LT(0, refvmm_number(&self->v, "differ", 0));
 	ASSERT_EQ(0, refvmm_number(&self->v, "invalidated", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, fault_discard_written_is_found, 120)
+{
+	RUN(2, "--bitmap --fault discard-written --max-ms 8000 " DISCARD);
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":false"));
 }
 
 TEST_F_TIMEOUT(refvmm, fault_late_record_is_found, 120)

@@ -24,6 +24,20 @@ static inline u64 hint_entry(u32 disk, u64 block)
 	       1ULL << MEM_HINT_GEN_SHIFT | (block & MEM_HINT_BLOCK_MASK);
 }
 
+/* The guest can do without the frame's content. */
+static inline u64 hint_discardable(void)
+{
+	return MEM_HINT_VALID | (u64)MEM_HINT_MAX_DISKS << MEM_HINT_DISK_SHIFT |
+	       (u64)MEM_HINT_CLASS_DISCARDABLE << MEM_HINT_CLASS_SHIFT |
+	       1ULL << MEM_HINT_GEN_SHIFT;
+}
+
+static inline bool hint_is_discardable(u64 entry)
+{
+	return entry & MEM_HINT_VALID &&
+	       (entry >> MEM_HINT_CLASS_SHIFT & MEM_HINT_CLASS_MASK) == MEM_HINT_CLASS_DISCARDABLE;
+}
+
 /* hints_bytes: guest RAM that a table for @nr_frames takes. */
 u64 hints_bytes(u64 nr_frames);
 
@@ -37,6 +51,7 @@ void hints_init(struct hint_table *t, u8 *ram, u64 gpa, u64 nr_frames);
 u64 hints_entries(const struct hint_table *t);
 
 void hints_set(struct hint_table *t, u64 frame, u64 entry);
+u64 hints_get(const struct hint_table *t, u64 frame);
 struct mem_hint_root *hints_root(struct hint_table *t);
 
 #endif /* HINTS_H */

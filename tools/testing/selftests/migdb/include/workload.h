@@ -55,7 +55,7 @@ int workload_make_disk(const struct workload_config *cfg, int fd, u64 blocks);
 /*
  * workload_setup: fills guest memory: pool pages read from disk, hint table,
  * and the hints that are wrong on purpose (stale, other block, zero page, disk
- * or block that is not there, frame that is not there).
+ * or block that is not there, frame that is not there, discardable without a START).
  */
 void workload_setup(struct workload *w, struct vm *vm, int disk_fd,
 		    const struct workload_config *cfg);
@@ -63,6 +63,14 @@ void workload_setup(struct workload *w, struct vm *vm, int disk_fd,
 /* A destination's: it gets its memory from the stream. */
 void workload_attach(struct workload *w, struct vm *vm, int disk_fd,
 		     const struct workload_config *cfg);
+
+/*
+ * What a guest kernel does at START and COMPLETE of a migration.  It can do without
+ * those pages of its heap that it has never written to; it says so if @classes, bits
+ * (1 << class), has that class, and for that migration only.
+ */
+void workload_start(struct workload *w, u64 classes);
+void workload_complete(struct workload *w);
 
 /*
  * workload_check: the running guest checks all its pages; true when it found

@@ -75,6 +75,13 @@ void hints_set(struct hint_table *t, u64 frame, u64 entry)
 	__atomic_store_n(&entries[frame], entry, __ATOMIC_RELAXED);
 }
 
+u64 hints_get(const struct hint_table *t, u64 frame)
+{
+	const u64 *entries = (const void *)(t->ram + hints_entries(t));
+
+	return __atomic_load_n(&entries[frame], __ATOMIC_RELAXED);
+}
+
 struct mem_hint_root *hints_root(struct hint_table *t)
 {
 	return (void *)(t->ram + t->root_gpa);

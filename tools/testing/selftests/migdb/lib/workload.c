@@ -193,10 +193,43 @@ static void bad_hints(struct workload *w, u64 heap_gpa, u64 zero_gpa)
 	for (i = 3; i < w->heap_pages; i += 64)		/* no such class */
 		hints_set(t, heap + i, hint_entry(WORKLOAD_GUEST_DISK, i) |
 			  7ULL << MEM_HINT_CLASS_SHIFT);
+	for (i = 5; i < w->heap_pages; i += 64)		/* nobody has agreed to that */
+		hints_set(t, heap + i, hint_discardable());
 	/* Frames behind the end of memory: the last table page has room. */
 	for (i = t->nr_frames; i % MEM_HINT_SLOTS; i++)
 		hints_set(t, i, hint_entry(WORKLOAD_GUEST_DISK, i));
 	hints_root(t)->nr_frames = i;
+}
+
+/* Of one vCPU's share of the heap; a frame that has another hint keeps it. */
+static void start_cpu(struct workload *w, const struct guest_cpu *c, bool agreed)
+{
+	const u64 *epochs = (const void *)(w->vm->ram + c->heap_epoch_gpa);
+	u64 frame = c->heap_gpa / MDB_PAGE, entry, n;
+
+	for (n = 0; n < c->heap_pages; n++, frame++) {
+		entry = hints_get(&w->hints, frame);
+		if (entry && !hint_is_discardable(entry))
+			continue;
+		/* the epoch goes up before the page is written to */
+		if (agreed && !__atomic_load_n(&epochs[n], __ATOMIC_ACQUIRE))
+			hints_set(&w->hints, frame, hint_discardable());
+		else
+			hints_set(&w->hints, frame, 0);
+	}
+}
+
+void workload_start(struct workload *w, u64 classes)
+{
+	int i;
+
+	for (i = 0; i < w->vm->nr_cpus; i++)
+		start_cpu(w, guest_cpu(w->vm, i), classes & 1 << MEM_HINT_CLASS_DISCARDABLE);
+}
+
+void workload_complete(struct workload *w)
+{
+	workload_start(w, 1 << MEM_HINT_CLASS_BACKED);
 }
 
 static void setup_balloon(struct workload *w, u64 zero_gpa)

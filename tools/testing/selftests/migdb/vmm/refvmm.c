@@ -46,6 +46,7 @@ static const char usage[] =
 "  --attempts N     try again after a failure (1)\n"
 "  --adaptive       what the link has to spare brings pages of the set, too\n"
 "  --balloon        the guest gives pages back while it moves\n"
+"  --discard        pages that the guest can do without go as zeros; not with --postcopy\n"
 "  --workers N      of the destination, to fetch and verify (the one that vhost makes)\n"
 "  --claim-by-ioctl the destination does not touch the claim bytes\n"
 "  --session-kib N  ordinary, if a session may need more kernel memory (no limit)\n"
@@ -54,7 +55,7 @@ static const char usage[] =
 "  --switch-ms N    after so much pre-copy (500)\n"
 "  --progress       say what happens\n"
 "test-only:\n"
-"  --fault flip|hash-before-arm|late-record|unseen-discard\n"
+"  --fault flip|hash-before-arm|late-record|unseen-discard|discard-written\n"
 "                   break one rule; must be found out\n"
 "  --cut-after KIB  cut the link after so much, first attempt only\n"
 "  --die-after KIB  the destination kills itself after so much\n"
@@ -94,6 +95,8 @@ static enum fault parse_fault(const char *name)
 		return FAULT_LATE_RECORD;
 	if (!strcmp(name, "unseen-discard"))
 		return FAULT_UNSEEN_DISCARD;
+	if (!strcmp(name, "discard-written"))
+		return FAULT_DISCARD_WRITTEN;
 	die(name, EINVAL);
 }
 
@@ -102,7 +105,7 @@ enum {
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
 	OPT_ADAPTIVE, OPT_POSTCOPY, OPT_SWITCH, OPT_DIE_SWITCH,
-	 OPT_BALLOON, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
+	OPT_BALLOON, OPT_DISCARD, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
 	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_DIE_MS, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
 };
 
@@ -118,7 +121,7 @@ static const struct option long_options[] = {
 	{ "warm-ms", 1, NULL, OPT_WARM }, { "after-ms", 1, NULL, OPT_AFTER },
 	{ "round-ms", 1, NULL, OPT_ROUND }, { "attempts", 1, NULL, OPT_ATTEMPTS },
 	{ "progress", 0, NULL, OPT_PROGRESS }, { "adaptive", 0, NULL, OPT_ADAPTIVE },
-	{ "balloon", 0, NULL, OPT_BALLOON },
+	{ "balloon", 0, NULL, OPT_BALLOON }, { "discard", 0, NULL, OPT_DISCARD },
 	{ "workers", 1, NULL, OPT_WORKERS }, { "claim-by-ioctl", 0, NULL, OPT_CLAIM },
 	{ "session-kib", 1, NULL, OPT_SESSION }, { "fault", 1, NULL, OPT_FAULT },
 	{ "cut-after", 1, NULL, OPT_CUT }, { "die-after", 1, NULL, OPT_DIE },
@@ -230,6 +233,9 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_BALLOON:
 			o->balloon = true;
 			break;
+		case OPT_DISCARD:
+			o->discard = true;
+			break;
 		case OPT_WORKERS:
 			o->workers = number(optarg);
 			break;
@@ -278,7 +284,7 @@ static void parse(int argc, char **argv, struct options *o)
 		}
 	}
 	if (o->pair + !!o->to + !!o->from != 1 || !o->disk || optind != argc ||
-	    o->workers > MIGDB_NR_LANES ||
+	    o->workers > MIGDB_NR_LANES || (o->discard && o->postcopy) ||
 	    o->vm.nr_cpus < 1 || o->vm.nr_cpus > GUEST_MAX_CPUS ||
 	    o->vm.bytes < 8 << 20 || o->vm.bytes > (u64)GUEST_MAX_GIB << 30 ||
 	    o->load.pool_percent > 80 || o->load.heap_weight + o->load.modify_weight > 256) {
@@ -317,11 +323,12 @@ static void print_outcome(const struct options *o, const struct outcome *out, in
 	printf("\"total_ms\":%.1f,\"downtime_ms\":%.1f,\"oracle_ms\":%.1f,\"drain_ms\":%.1f,",
 	       out->total_ns / 1e6, out->downtime_ns / 1e6, out->oracle_ns / 1e6,
 	       r->drain_ns / 1e6);
-	printf("\"rounds\":%llu,\"ring_full\":%llu,\"bytes_sent\":%llu,\"pages\":%llu,\"pages_skipped\":%llu,\"pages_sent\":%llu,\"pages_zero\":%llu,",
+	printf("\"rounds\":%llu,\"ring_full\":%llu,\"bytes_sent\":%llu,\"pages\":%llu,\"pages_skipped\":%llu,\"pages_sent\":%llu,\"pages_zero\":%llu,\"discardable\":%llu,\"discarded\":%llu,",
 	       (unsigned long long)out->rounds, (unsigned long long)out->ring_full,
 	       (unsigned long long)out->sent_bytes, (unsigned long long)(o->vm.bytes / MDB_PAGE),
 	       (unsigned long long)out->pages_skipped, (unsigned long long)out->pages_sent,
-	       (unsigned long long)out->pages_zero);
+	       (unsigned long long)out->pages_zero, (unsigned long long)out->discardable,
+	       (unsigned long long)out->discarded);
 	printf("\"source\":{\"recorded\":%llu,\"built\":%llu,\"revoked\":%llu,\"returned\":%llu,\"unconfirmed\":%llu,\"dropped\":%llu,\"harvested\":%llu,\"invalidated\":%llu,\"taken\":%llu,\"hash_ms\":%.1f,\"memory_bytes\":%llu},",
 	       (unsigned long long)st->out_recorded, (unsigned long long)st->out_built,
 	       (unsigned long long)st->out_revoked, (unsigned long long)st->out_returned,

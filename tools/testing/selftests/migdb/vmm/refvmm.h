@@ -16,6 +16,7 @@ enum fault {
 	FAULT_HASH_BEFORE_ARM,	/* the dirty log is turned on after hashing */
 	FAULT_LATE_RECORD,	/* records are taken after newer stream writes, no claims */
 	FAULT_UNSEEN_DISCARD,	/* pages are discarded and nobody is told */
+	FAULT_DISCARD_WRITTEN,	/* pages go that were written to since the guest agreed */
 };
 
 enum postcopy {
@@ -41,6 +42,7 @@ struct options {
 	u32 attempts;
 	bool adaptive;		/* source: what the link has to spare is used */
 	bool balloon;		/* source: the guest gives pages back while it moves */
+	bool discard;		/* source: agree to discardable pages */
 	bool claim_by_ioctl;	/* destination: do not map the claims */
 	u32 workers;		/* destination: vhost workers of its own, 0: the one */
 	u64 session_bytes;	/* kernel memory that a session may have, 0: any */
@@ -61,6 +63,8 @@ struct outcome {
 	u64 total_ns, downtime_ns, oracle_ns;
 	u64 rounds, pages_sent, pages_zero, pages_skipped, sent_bytes;
 	u64 harvests, ring_full;
+	u64 discardable;	/* pages that the guest could do without at START */
+	u64 discarded;		/* and those of them that went as zeros */
 	struct migdb_stats stats;	/* source */
 	u64 requests, requests_in_set;	/* post-copy: pages that the destination asked for */
 	struct result dest;

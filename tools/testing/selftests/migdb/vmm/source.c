@@ -52,7 +52,8 @@ void source_lose(struct source *s, int error)
 {
 	pthread_mutex_lock(&s->lock);
 	if (s->session.live) {
-		session_lose(&s->session, s->todo, error);
+		session_lose(&s->session, s->taken, error);
+		source_heed(s, s->taken);
 		s->out->ordinary = s->session.why;
 		s->out->reason = s->session.stats.out_reason;
 	}
@@ -67,6 +68,15 @@ bool source_ok(struct source *s, int rc)
 	if (rc && s->session.live)
 		source_lose(s, rc);
 	return s->session.live;
+}
+
+/* What the kernel wants sent, into @todo. */
+int source_take(struct source *s)
+{
+	int rc = session_take(&s->session, s->taken);
+
+	source_heed(s, s->taken);
+	return rc;
 }
 
 /* One look at all logs.  What is then in @todo may be copied. */
@@ -96,9 +106,8 @@ void source_collect(struct source *s)
 
 	vm_dma_collect(s->vm, s->dirty);
 	if (s->session.live && source_ok(s, session_dirty(&s->session, s->dirty)))
-		source_ok(s, session_take(&s->session, s->todo));
-	for (i = 0; i < s->words; i++)
-		s->todo[i] |= s->dirty[i];
+		source_ok(s, source_take(s));
+	source_heed(s, s->dirty);
 }
 
 u64 source_count(const struct source *s)
@@ -150,7 +159,8 @@ int source_send_pages(struct source *s, u64 budget)
 			continue;
 		*word &= ~bit;
 		sent++;
-		z = is_zero(s->vm->ram + page * MDB_PAGE);
+		/* written to meanwhile: a log has it, and it goes again */
+		z = source_discards(s, page) || is_zero(s->vm->ram + page * MDB_PAGE);
 		if (n && (page != first + n || z != zero || n == CHUNK_PAGES)) {
 			rc = send_run(s, first, n, zero);
 			n = 0;
@@ -304,7 +314,7 @@ static bool spare(struct source *s, u64 room)
 	bool more = false;
 
 	if (source_ok(s, session_spare(&s->session, room, &more)))
-		source_ok(s, session_take(&s->session, s->todo));
+		source_ok(s, source_take(s));
 	return more;
 }
 
@@ -360,6 +370,7 @@ static int iterate(struct source *s)
 int source_send_digests(struct source *s)
 {
 	enum { N = 1024 };
+	static const u8 zero[MDB_PAGE];
 	static struct digest d[N];
 	u64 page, i, n;
 	int rc = 0;
@@ -367,8 +378,8 @@ int source_send_digests(struct source *s)
 	for (page = 0; page < s->vm->nr_pages && !rc; page += n) {
 		n = s->vm->nr_pages - page < N ? s->vm->nr_pages - page : N;
 		for (i = 0; i < n; i++)
-			d[i] = siphash128(DIGEST_KEY, s->vm->ram + (page + i) * MDB_PAGE,
-					  MDB_PAGE);
+			d[i] = siphash128(DIGEST_KEY, source_discards(s, page + i) ? zero :
+					  s->vm->ram + (page + i) * MDB_PAGE, MDB_PAGE);
 		rc = chan_send(&s->chan, MSG_DIGESTS, page, d, n * sizeof(*d));
 	}
 	return rc;
@@ -384,7 +395,7 @@ static int switch_over(struct source *s)
 	vm_pause(s->vm);
 	source_collect(s);
 	if (s->session.live && source_ok(s, session_seal(&s->session)))
-		source_ok(s, session_take(&s->session, s->todo));
+		source_ok(s, source_take(s));
 	rc = source_send_pages(s, ~0ULL);
 	if (!rc && s->session.live) {
 		rc = chan_send(&s->chan, MSG_SEALED, 0, NULL, 0);
@@ -394,7 +405,7 @@ static int switch_over(struct source *s)
 		if (__atomic_load_n(&s->peer_ordinary, __ATOMIC_ACQUIRE))
 			source_lose(s, -ECANCELED);
 		else if (source_ok(s, session_reclaim(&s->session)))
-			source_ok(s, session_take(&s->session, s->todo));
+			source_ok(s, source_take(s));
 		if (!rc)
 			rc = source_send_pages(s, ~0ULL);
 	}
@@ -451,6 +462,7 @@ static int start(struct source *s)
 	if (s->o->fault != FAULT_HASH_BEFORE_ARM)
 		vm_log(s->vm, true);
 	vm_dma_collect(s->vm, s->dirty);
+	source_agree(s);
 	if (s->session.live && source_ok(s, session_arm(&s->session, s->todo)))
 		s->out->pages_skipped = s->session.skipped;
 	if (s->o->fault == FAULT_HASH_BEFORE_ARM) {
@@ -467,9 +479,11 @@ static bool allocate(struct source *s)
 	s->words = (s->vm->nr_pages + 63) / 64;
 	s->todo = calloc(s->words, 8);
 	s->dirty = calloc(s->words, 8);
+	s->taken = calloc(s->words, 8);
+	s->discard = calloc(s->words, 8);
 	s->reaped = calloc(s->words, 8);
 	s->wanted = calloc(s->words, 8);
-	return s->todo && s->dirty && s->reaped && s->wanted;
+	return s->todo && s->dirty && s->taken && s->discard && s->reaped && s->wanted;
 }
 
 static void set_current(struct source *s)
@@ -523,6 +537,7 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	if (s.session.live)
 		mdb_stats(&s.session.mdb, &s.session.stats);
 	out->stats = s.session.stats;
+	out->discarded = source_discarded(&s);
 	/* A session that an operator switched off ends well, and empty-handed. */
 	if (!out->ordinary && out->stats.out_reason)
 		out->ordinary = "switched off in the middle";
@@ -532,10 +547,15 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	chan_close(&s.chan);
 	if (!out->migrated) {
 		vm_log(vm, false);
+		/* all of memory is still here; the guest agrees anew, or not */
+		if (o->discard)
+			workload_complete(w);
 		vm_resume(vm);
 	}
 	free(s.todo);
 	free(s.dirty);
+	free(s.taken);
+	free(s.discard);
 	free(s.reaped);
 	free(s.wanted);
 	return rc;

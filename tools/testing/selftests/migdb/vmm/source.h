@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The source's parts: source.c (pre-copy), source_postcopy.c. */
+/* The source's parts: source.c (pre-copy), source_postcopy.c, source_discard.c. */
 #ifndef SOURCE_H
 #define SOURCE_H
 
@@ -18,6 +18,8 @@ struct source {
 	u64 words;
 	u64 *todo;		/* pages to send; sending thread only */
 	u64 *dirty;		/* scratch of collect() */
+	u64 *taken;		/* the same of source_take() */
+	u64 *discard;		/* go as zeros, unless they are written to; likewise */
 
 	/*
 	 * Protects: who empties the rings, @reaped; session.live against the
@@ -41,11 +43,19 @@ struct source {
 bool source_ok(struct source *s, int rc);
 void source_lose(struct source *s, int error);
 void source_collect(struct source *s);
+int source_take(struct source *s);
 u64 source_count(const struct source *s);
 int source_send_pages(struct source *s, u64 budget);
 bool source_wait(struct source *s, const bool *what, u32 ms);
 bool source_unconfirmed(struct source *s);
 int source_send_digests(struct source *s);
+
+/* source_discard.c: every log is on and clear, and nothing has been sent yet. */
+void source_agree(struct source *s);
+/* @pages are to be sent: written to, or nobody knows.  Empties @pages. */
+void source_heed(struct source *s, u64 *pages);
+bool source_discards(const struct source *s, u64 page);
+u64 source_discarded(const struct source *s);
 
 /* source_postcopy.c: instead of the end of pre-copy, in the middle of it. */
 int source_switch(struct source *s);

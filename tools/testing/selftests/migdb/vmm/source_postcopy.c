@@ -116,7 +116,7 @@ static int serve(struct source *s)
 			continue;
 		}
 		if (s->session.live)
-			source_ok(s, session_take(&s->session, s->todo));
+			source_ok(s, source_take(s));
 		if (source_count(s)) {
 			rc = source_send_pages(s, LATE_PAGES);
 			continue;
@@ -155,7 +155,7 @@ int source_switch(struct source *s)
 	source_collect(s);
 	/* no page of the set is written to any more; what was is out of it */
 	if (s->session.live && source_ok(s, session_seal(&s->session)))
-		source_ok(s, session_take(&s->session, s->todo));
+		source_ok(s, source_take(s));
 	rc = send_todo(s);
 	vm_save(s->vm, state);
 	if (!rc)
