@@ -4,8 +4,9 @@
  * call.  MIGDB_NOMEM is "WHAT N": from the Nth call on WHAT fails, where WHAT is
  * one of the ioctls below, or of a session's streams "records" (read at the source),
  * "last" (the same after SEAL), "feed" (written there at the destination), "answers"
- * or "return" (the way back).  MIGDB_SLOW is in seconds: so long takes SET_DISK, as
- * with storage that stands still.
+ * or "return" (the way back).  "no-take": an older kernel, which does not have
+ * MIGDB_TAKE.  MIGDB_SLOW is in seconds: so long takes SET_DISK, as with storage that
+ * stands still.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -52,6 +53,8 @@ static const char *name_of(unsigned long request)
 		return "DIRTY";
 	case MIGDB_DEQUEUE:
 		return "DEQUEUE";
+	case MIGDB_TAKE:
+		return "TAKE";
 	case MIGDB_SEAL:
 		return "SEAL";
 	}
@@ -60,6 +63,7 @@ static const char *name_of(unsigned long request)
 
 int ioctl(int fd, unsigned long request, ...)
 {
+	struct migdb_get_info *info;
 	struct migdb_start *start;
 	va_list args;
 	void *arg;
@@ -74,6 +78,10 @@ int ioctl(int fd, unsigned long request, ...)
 		sleep(atoi(getenv("MIGDB_SLOW")));
 	ret = REAL(ioctl)(fd, request, arg);
 	sealed |= request == MIGDB_SEAL && !ret;
+	if (request == MIGDB_GET_INFO && !ret && fails("no-take")) {
+		info = arg;
+		info->out_features &= ~MIGDB_FEATURE_TAKE;
+	}
 	if (request == MIGDB_START && !ret) {
 		start = arg;
 		tx_fd = start->out_tx_fd;

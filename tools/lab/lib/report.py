@@ -46,12 +46,12 @@ def link_rate(base):
 
 
 def bound(f, storage, link):
-    """Static split, storage and migration on separate paths (Documentation/admin-guide/migdb/start.rst)."""
+    """Storage and migration on separate paths (Documentation/admin-guide/migdb/start.rst)."""
     if f is None or not storage or not link:
         return None
     if f <= 0 or f >= 1:
         return 1.0
-    return round(max(1.0, min(1 / (1 - f), storage / (link * f))), 3)
+    return round(max(1.0, min(1 / (1 - f), 1 + storage / link)), 3)
 
 
 def spread(values):

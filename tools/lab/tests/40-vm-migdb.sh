@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The database VM moves with migdb, under load and back again, with the oracle on (that
-# it can fail, and a move without load, is for 45-vm-oracle); then what must not go wrong:
-# the destination's operator has switched migdb off, its QEMU dies in mid-move, it is an
+# it can fail, and a move without load, is for 45-vm-oracle); the same where the link is
+# faster than storage, so that it brings pages of the set; then what must not go wrong: the
+# destination's operator has switched migdb off, its QEMU dies in mid-move, it is an
 # unpatched QEMU, its module is gone.
 
 # shellcheck source-path=SCRIPTDIR
@@ -20,7 +21,7 @@ called_by_uuid() {
 		jq -e --arg uuid "$uuid" --arg role "$2" '.label == $uuid and .role == $role and .outcome == "done"'
 }
 
-plan 38
+plan 48
 dir=$BUILD/tests/vm-migdb
 scene_up "$dir" migdb
 check "the device is root's and that of group kvm" test "$(on a stat -c %a:%U:%G /dev/vhost-migdb)" = 660:root:kvm
@@ -41,6 +42,25 @@ caps=(--cap x-migdb=on --param max-bandwidth=12500000000)
 vm_lab link --rate off
 mapfile -t masks < <(vm_masks db)
 check "the guest tells where wall clock and hint table are" test ${#masks[@]} -eq 2
+
+# Both ends of the set, with clients that write to it, but leave the link time to spare.
+vm_lab link --rate 20000000bps
+vm_lab storage --rate 2000000
+RUN_RATE=4 moved migdb-taken-rw a b
+diag "migdb-taken-rw: $(field migdb-taken-rw '"\(.migdb_source["taken-pages"]) pages were taken, \(.migdb_source["dropped-pages"]) dropped"')"
+check "migdb-taken-rw: the link brings pages of the set, storage others" \
+	test "$(field migdb-taken-rw '.migdb_source["taken-pages"] > 1000 and .pages_built > 1000')" = true
+
+on b 'echo 0 >/sys/kernel/migdb/adaptive'
+vm_start db a --incoming
+check "not wanted by the operator: moves all the same" vm_migrate db b a "$dir/left" "${caps[@]}"
+check "and the link takes nothing" jq -e '.source["x-migdb"] | .state == "completed" and .["taken-pages"] == 0 and .["built-pages"] > 1000' "$dir/left"
+check "and all memory is the same" vm_oracle db b a "$dir/left.cmp" "${masks[@]}"
+vm_cont db a
+vm_quit db b
+on b 'echo 1 >/sys/kernel/migdb/adaptive'
+vm_lab storage --rate "$S"
+vm_lab link --rate off
 
 on b 'echo 0 >/sys/kernel/migdb/enabled'
 vm_start db b --incoming

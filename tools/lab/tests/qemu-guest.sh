@@ -4,8 +4,9 @@
 # QEMU with capability x-migdb and a guest that is not to be trusted: what it says
 # on its channel is garbage, too long, half of a message, nothing, out of order, or
 # false.  Each time it moves as ever, in bounded time, and runs on.  Then it tells
-# the truth, and migdb has no memory in mid-move: ordinary from there on.  At last
-# its memory goes, and then the blocks that its memory was read from.
+# the truth, and migdb has no memory in mid-move: ordinary from there on; and storage
+# stands still, so that the link brings what it does not.  At last its memory goes, and
+# then the blocks that its memory was read from.
 # shellcheck disable=SC2317,SC2016,SC2015 # functions are called by check; quoting is for the hosts
 
 . "$(dirname "$0")/../lib/lab-lib.sh"
@@ -107,7 +108,7 @@ no_session_left() {
 	[ "$(on "$1" 'find /sys/kernel/migdb -mindepth 1 -type d | wc -l')" = 0 ]
 }
 
-plan 30
+plan 35
 install_packages cpio kmod
 kernel_ready
 payload=$BUILD/qemu-guest
@@ -162,6 +163,60 @@ lie "no memory for records at the destination" \
 lie "no memory for its answers" "the destination gave up: the kernel's answers: $nomem.*; destination: ordinary, the source sends" \
 	True "answers 2"
 
+# count PAGES: of the set, as the source has it now.
+count() {
+	local at
+	at=$(addr "$(cat "$place")")
+	qmp "${at%:*}:4441" cmd '{"execute":"query-migrate"}' |
+		python3 -c 'import json, sys; print(json.load(sys.stdin).get("x-migdb", {}).get(sys.argv[1] + "-pages", 0))' "$1"
+}
+
+# on_both FILE VALUE: of /sys/kernel/migdb.
+on_both() {
+	on a "echo $2 >/sys/kernel/migdb/$1"
+	on b "echo $2 >/sys/kernel/migdb/$1"
+}
+
+# At one byte a second nothing is read after the first MiB.
+stands_still() {
+	lie "storage stands still, $1" "source: completed, .*; destination: completed" \
+		"src['built-pages'] < 1024 and src['candidate-pages'] > 3000 and $2" "${3:-}"
+}
+
+some_taken() {
+	[ "$(count taken)" -gt 200 ]
+}
+
+taken_for_a_while() {
+	wait_for 200 some_taken || { echo "nothing was taken"; return 1; }
+	on_both adaptive 0
+}
+
+# The link is slow: there is time.
+switched_off() {
+	local rc=0
+	params=(--param max-bandwidth=2000000)
+	taken_for_a_while >"$place.said" &
+	moves "source: completed, .*; destination: completed" \
+		"200 < src['taken-pages'] < 3000 and src['built-pages'] < 1024 and src['returned-pages'] > 3000" || rc=1
+	wait $! || { cat "$place.said"; rc=1; }
+	on_both adaptive 1
+	params=(--param max-bandwidth=20000000)
+	return $rc
+}
+
+on_both fetch_max_bytes_per_s 1
+stands_still "the link brings the pages" "src['taken-pages'] > 2000" "TAKE 1"
+none="src['taken-pages'] == 0 and src['returned-pages'] > 2000"
+stands_still "and they cannot be taken: sent all the same" "$none" "no-take 1"
+stands_still "and the kernel cannot do that: sent all the same" "$none"
+on_both adaptive 0
+stands_still "and the operator does not want it: sent all the same" "$none"
+on_both adaptive 1
+check "storage stands still, and it is switched off in mid-move: sent all the same" switched_off
+took
+on_both fetch_max_bytes_per_s 0
+
 check "the guest runs on" runs_on
 # Pages of the set go without being written to.  The link is slow: there is time.
 inflates() {
@@ -188,12 +243,6 @@ a_guest_that() {
 			break
 		fi
 	done
-}
-
-# count PAGES: of the set, as the source has it now.
-count() {
-	qmp "$A:4441" cmd '{"execute":"query-migrate"}' |
-		python3 -c 'import json, sys; print(json.load(sys.stdin).get("x-migdb", {}).get(sys.argv[1] + "-pages", 0))' "$1"
 }
 
 all_are_recorded() {
