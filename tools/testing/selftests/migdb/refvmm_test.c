@@ -32,6 +32,25 @@ FIXTURE_TEARDOWN(refvmm)
 		ASSERT_EQ(_rc, rc_) TH_LOG("%s\n%s", self->v.last, refvmm_said(&self->v)); \
 	} while (0)
 
+/* 0 if the host has so many, for source and destination. */
+static int hugetlb_pages(int nr)
+{
+	char text[16];
+	FILE *f;
+
+	snprintf(text, sizeof(text), "%d", nr);
+	write_file("/proc/sys/vm/drop_caches", "3");
+	write_file("/proc/sys/vm/compact_memory", "1");
+	if (write_file("/proc/sys/vm/nr_hugepages", text))
+		return -EIO;
+	f = fopen("/proc/sys/vm/nr_hugepages", "r");
+	if (!f || !fgets(text, sizeof(text), f))
+		text[0] = 0;
+	if (f)
+		fclose(f);
+	return atoi(text) == nr ? 0 : -ENOMEM;
+}
+
 /* Migrated, identical, the guest content; some pages built, none lost. */
 #define CHECK_BUILT()							\
 	do {								\
@@ -70,8 +89,33 @@ TEST_F_TIMEOUT(refvmm, bitmap, 120)
 
 TEST_F_TIMEOUT(refvmm, anonymous_memory, 120)
 {
-	RUN(0, "--ring --anon --seed 3");
+	RUN(0, "--ring --memory anon --seed 3");
 	CHECK_BUILT();
+}
+
+/* KVM logs pages of 4 KiB, and migdb builds such: what they are parts of does not matter. */
+TEST_F_TIMEOUT(refvmm, transparent_huge_pages, 120)
+{
+	RUN(0, "--ring --memory thp --seed 41");
+	CHECK_BUILT();
+	ASSERT_LE(24 << 10, refvmm_number(&self->v, "huge_kib", 0));
+	RUN(0, "--bitmap --memory thp --balloon --seed 42");
+	CHECK_BUILT();
+	ASSERT_LT(100, refvmm_number(&self->v, "invalidated", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, hugetlbfs, 120)
+{
+	if (hugetlb_pages(48))
+		SKIP(return, "not enough huge pages");
+	RUN(0, "--ring --memory hugetlb --seed 43");
+	CHECK_BUILT();
+	ASSERT_EQ(48 << 10, refvmm_number(&self->v, "huge_kib", 0));
+	RUN(0, "--bitmap --memory hugetlb --adaptive --seed 44");
+	CHECK_BUILT();
+	/* whole huge pages come or none: refused before anything is begun */
+	RUN(3, "--bitmap --memory hugetlb --postcopy");
+	ASSERT_OK(hugetlb_pages(0));
 }
 
 TEST_F_TIMEOUT(refvmm, four_cpus_at_full_speed, 120)
@@ -106,7 +150,7 @@ TEST_F_TIMEOUT(refvmm, balloon_ring, 120)
 
 TEST_F_TIMEOUT(refvmm, balloon_bitmap_anonymous_memory, 120)
 {
-	RUN(0, "--bitmap --anon --balloon");
+	RUN(0, "--bitmap --memory anon --balloon");
 	CHECK_BUILT();
 	ASSERT_LT(100, refvmm_number(&self->v, "invalidated", 0));
 }
@@ -141,7 +185,7 @@ TEST_F_TIMEOUT(refvmm, discardable_ring, 120)
 
 TEST_F_TIMEOUT(refvmm, discardable_bitmap_two_cpus, 120)
 {
-	RUN(0, "--bitmap --anon --cpus 2 --seed 41 " DISCARD);
+	RUN(0, "--bitmap --memory anon --cpus 2 --seed 41 " DISCARD);
 	CHECK_BUILT();
 	CHECK_DISCARDED();
 }
@@ -438,9 +482,17 @@ TEST_F_TIMEOUT(refvmm, postcopy_ring, 180)
 TEST_F_TIMEOUT(refvmm, postcopy_bitmap_anonymous_memory, 180)
 {
 	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
-	RUN(0, "--bitmap --anon --postcopy --seed 31 " LATE);
+	RUN(0, "--bitmap --memory anon --postcopy --seed 31 " LATE);
 	CHECK_LATE();
 	ASSERT_LT(0, refvmm_number(&self->v, "faults", 0));
+}
+
+TEST_F_TIMEOUT(refvmm, postcopy_transparent_huge_pages, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--ring --memory thp --postcopy --seed 45 " LATE);
+	CHECK_LATE();
+	ASSERT_LE(24 << 10, refvmm_number(&self->v, "huge_kib", 0));
 }
 
 TEST_F_TIMEOUT(refvmm, postcopy_paused_until_all_is_compared, 180)

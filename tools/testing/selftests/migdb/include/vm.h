@@ -34,7 +34,7 @@ struct vm_ops {
 
 struct vm {
 	int kvm, fd;
-	int ram_fd;		/* memfd, or -1 with anonymous memory */
+	int ram_fd;		/* memfd, or -1 with private memory */
 	u8 *ram;
 	u64 bytes;
 	u64 nr_pages;
@@ -57,17 +57,28 @@ struct vm_cpu_state {
 	struct kvm_sregs sregs;
 };
 
+enum vm_memory {
+	VM_MEMFD,		/* shared, pages of 4 KiB */
+	VM_ANON,		/* private, whatever the host thinks of */
+	VM_THP,			/* private, and huge pages are asked for */
+	VM_HUGETLB,		/* shared, of hugetlbfs: huge pages that never split */
+	VM_NR_MEMORY,
+};
+
+#define VM_HUGE_BYTES	(2ULL << 20)
+
 struct vm_config {
 	u64 bytes;
 	int nr_cpus;
 	u32 ring_entries;
-	bool anon;
+	enum vm_memory memory;
 };
 
 bool vm_supported(u32 ring_entries);	/* can this host run such a VM? */
 void vm_create(struct vm *vm, const struct vm_config *cfg, const struct vm_ops *ops,
 	       void *opaque);
 void vm_destroy(struct vm *vm);
+u64 vm_huge_bytes(const struct vm *vm);	/* of its memory, in huge pages now */
 void vm_boot(struct vm *vm);		/* code, page tables, registers */
 
 void vm_resume(struct vm *vm);

@@ -44,18 +44,60 @@ static void set_slot(struct vm *vm, u32 flags)
 		fail("KVM_SET_USER_MEMORY_REGION");
 }
 
-static void make_ram(struct vm *vm, bool anon)
+/* Where guest and owner addresses are alike within a huge page, so that KVM may map it. */
+static u8 *aligned_room(u64 bytes)
 {
+	u8 *at = mmap(NULL, bytes + VM_HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u8 *start;
+
+	if (at == MAP_FAILED)
+		fail("guest memory");
+	start = (u8 *)(((uintptr_t)at + VM_HUGE_BYTES - 1) & ~(VM_HUGE_BYTES - 1));
+	munmap(at, start - at);
+	munmap(start + bytes, at + VM_HUGE_BYTES - start);
+	return start;
+}
+
+static void make_ram(struct vm *vm, enum vm_memory memory)
+{
+	bool shared = memory == VM_MEMFD || memory == VM_HUGETLB;
+
 	vm->ram_fd = -1;
-	if (!anon) {
-		vm->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC);
+	if (shared) {
+		vm->ram_fd = memfd_create("guest-ram", MFD_CLOEXEC |
+					  (memory == VM_HUGETLB ? MFD_HUGETLB : 0));
 		if (vm->ram_fd < 0 || ftruncate(vm->ram_fd, vm->bytes))
 			fail("memfd");
 	}
-	vm->ram = mmap(NULL, vm->bytes, PROT_READ | PROT_WRITE,
-		       anon ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, vm->ram_fd, 0);
+	vm->ram = mmap(aligned_room(vm->bytes), vm->bytes, PROT_READ | PROT_WRITE,
+		       MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS),
+		       vm->ram_fd, 0);
 	if (vm->ram == MAP_FAILED)
 		fail("guest memory");
+	if (memory == VM_THP && madvise(vm->ram, vm->bytes, MADV_HUGEPAGE))
+		fail("MADV_HUGEPAGE");
+}
+
+u64 vm_huge_bytes(const struct vm *vm)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	u64 start, kib, bytes = 0;
+	bool ours = false;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%*x %*s", (unsigned long long *)&start) == 1 &&
+		    strchr(line, '-'))
+			ours = start - (uintptr_t)vm->ram < vm->bytes;
+		else if (ours &&
+			 (sscanf(line, "AnonHugePages: %llu", (unsigned long long *)&kib) == 1 ||
+			  sscanf(line, "Shared_Hugetlb: %llu", (unsigned long long *)&kib) == 1 ||
+			  sscanf(line, "Private_Hugetlb: %llu", (unsigned long long *)&kib) == 1))
+			bytes += kib << 10;
+	}
+	if (f)
+		fclose(f);
+	return bytes;
 }
 
 static void enable_ring(struct vm *vm)
@@ -119,7 +161,7 @@ void vm_create(struct vm *vm, const struct vm_config *cfg, const struct vm_ops *
 		fail("KVM_CREATE_VM");
 	if (vm->ring_entries)
 		enable_ring(vm);
-	make_ram(vm, cfg->anon);
+	make_ram(vm, cfg->memory);
 	set_slot(vm, 0);
 	vm->dma_dirty = calloc((vm->nr_pages + 63) / 64, 8);
 	if (!cpuid || !vm->dma_dirty)

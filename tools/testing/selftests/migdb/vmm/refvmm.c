@@ -29,7 +29,7 @@ static const char usage[] =
 "ADDRESS: unix:PATH or tcp:IPV4:PORT.  --pair: both sides here, by a socket.\n"
 "  --mem MIB        guest memory (64)\n"
 "  --cpus N         vCPUs, at most 4 (1)\n"
-"  --anon           anonymous memory instead of a memfd\n"
+"  --memory KIND    memfd (default), anon, thp or hugetlb (pre-copy only)\n"
 "  --ring[=N]       dirty ring of N entries per vCPU, emptied by migdb (4096)\n"
 "  --bitmap         KVM's dirty bitmap, read by the VMM (default)\n"
 "  --disk PATH      the guest's disk, shared by both sides\n"
@@ -101,7 +101,7 @@ static enum fault parse_fault(const char *name)
 }
 
 enum {
-	OPT_MEM = 256, OPT_CPUS, OPT_ANON, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
+	OPT_MEM = 256, OPT_CPUS, OPT_MEMORY, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
 	OPT_ADAPTIVE, OPT_POSTCOPY, OPT_SWITCH, OPT_DIE_SWITCH,
@@ -111,7 +111,7 @@ enum {
 
 static const struct option long_options[] = {
 	{ "mem", 1, NULL, OPT_MEM }, { "cpus", 1, NULL, OPT_CPUS },
-	{ "anon", 0, NULL, OPT_ANON }, { "ring", 2, NULL, OPT_RING },
+	{ "memory", 1, NULL, OPT_MEMORY }, { "ring", 2, NULL, OPT_RING },
 	{ "bitmap", 0, NULL, OPT_BITMAP }, { "disk", 1, NULL, OPT_DISK },
 	{ "make-disk", 0, NULL, OPT_MAKE_DISK }, { "no-migdb", 0, NULL, OPT_NO_MIGDB },
 	{ "seed", 1, NULL, OPT_SEED }, { "rate", 1, NULL, OPT_RATE },
@@ -139,6 +139,20 @@ static enum postcopy parse_postcopy(const char *how)
 	if (!strcmp(how, "paused"))
 		return POSTCOPY_PAUSED;
 	die(how, EINVAL);
+}
+
+static enum vm_memory parse_memory(const char *kind)
+{
+	static const char *const kinds[VM_NR_MEMORY] = {
+		[VM_MEMFD] = "memfd", [VM_ANON] = "anon", [VM_THP] = "thp",
+		[VM_HUGETLB] = "hugetlb",
+	};
+	u32 i;
+
+	for (i = 0; i < VM_NR_MEMORY; i++)
+		if (!strcmp(kind, kinds[i]))
+			return i;
+	die(kind, EINVAL);
 }
 
 static u64 number(const char *text)
@@ -170,8 +184,8 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_CPUS:
 			o->vm.nr_cpus = number(optarg);
 			break;
-		case OPT_ANON:
-			o->vm.anon = true;
+		case OPT_MEMORY:
+			o->vm.memory = parse_memory(optarg);
 			break;
 		case OPT_RING:
 			o->vm.ring_entries = optarg ? number(optarg) : 4096;
@@ -283,6 +297,11 @@ static void parse(int argc, char **argv, struct options *o)
 			exit(EXIT_USAGE);
 		}
 	}
+	/* they come whole or not at all, and are built in pages of 4 KiB */
+	if (o->vm.memory == VM_HUGETLB && o->postcopy)
+		die("post-copy into memory of hugetlbfs", EOPNOTSUPP);
+	if (o->vm.memory == VM_HUGETLB && o->vm.bytes % VM_HUGE_BYTES)
+		die("memory that is not whole huge pages", EINVAL);
 	if (o->pair + !!o->to + !!o->from != 1 || !o->disk || optind != argc ||
 	    o->workers > MIGDB_NR_LANES || (o->discard && o->postcopy) ||
 	    o->vm.nr_cpus < 1 || o->vm.nr_cpus > GUEST_MAX_CPUS ||
@@ -323,6 +342,7 @@ static void print_outcome(const struct options *o, const struct outcome *out, in
 	printf("\"total_ms\":%.1f,\"downtime_ms\":%.1f,\"oracle_ms\":%.1f,\"drain_ms\":%.1f,",
 	       out->total_ns / 1e6, out->downtime_ns / 1e6, out->oracle_ns / 1e6,
 	       r->drain_ns / 1e6);
+	printf("\"huge_kib\":%llu,", (unsigned long long)out->huge_bytes >> 10);
 	printf("\"rounds\":%llu,\"ring_full\":%llu,\"bytes_sent\":%llu,\"pages\":%llu,\"pages_skipped\":%llu,\"pages_sent\":%llu,\"pages_zero\":%llu,\"discardable\":%llu,\"discarded\":%llu,",
 	       (unsigned long long)out->rounds, (unsigned long long)out->ring_full,
 	       (unsigned long long)out->sent_bytes, (unsigned long long)(o->vm.bytes / MDB_PAGE),
@@ -359,14 +379,17 @@ static int run_source(struct vm *vm, struct workload *w, struct options *o)
 {
 	struct outcome out;
 	bool here_ok = true;
+	u64 huge_bytes;
 	u32 attempt;
 	int rc = 0;
 
 	vm_boot(vm);
 	vm_resume(vm);
 	usleep(o->warm_ms * 1000);
+	huge_bytes = vm_huge_bytes(vm);
 	for (attempt = 1; attempt <= o->attempts; attempt++) {
 		rc = source_migrate(vm, w, o, &out);
+		out.huge_bytes = huge_bytes;
 		if (!out.migrated) {
 			progress(o, "source: attempt %u failed: %s; the guest runs on", attempt,
 				 strerror(-rc));

@@ -65,6 +65,7 @@ struct outcome {
 	u64 harvests, ring_full;
 	u64 discardable;	/* pages that the guest could do without at START */
 	u64 discarded;		/* and those of them that went as zeros */
+	u64 huge_bytes;		/* of the guest's memory, in huge pages when it begins */
 	struct migdb_stats stats;	/* source */
 	u64 requests, requests_in_set;	/* post-copy: pages that the destination asked for */
 	struct result dest;
