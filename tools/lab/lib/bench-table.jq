@@ -4,7 +4,9 @@
 def pad($n): tostring | if length < $n then . + (" " * ($n - length)) else . end;
 def lpad($n): tostring | if length < $n then (" " * ($n - length)) + . else . end;
 def round1: . * 10 | round / 10;
+def round2: . * 100 | round / 100;
 def mb: . / 1e6 | round1;
+def ms: . / 1e6 | round2;
 def kib: . / 1024 | round1;
 def spread: "spread \(.spread_pct | round1) %" + (if .conclusive then "" else " inconclusive" end);
 def wish: if . then "met" else "not met" end;
@@ -40,6 +42,13 @@ else empty end),
 		(.at[] | "    \(.mem_mib) MiB, \(.pages) pages: source charged \(.source | kib) KiB (says \(.source_says | kib)), destination charged \(.dest | kib) KiB (says \(.dest_says | kib)), of it slab and vmalloc \(.dest_slab_vmalloc | kib) KiB",
 			"      on the host, source and destination: MemAvailable \(-.source_host.available | kib), \(-.dest_host.available | kib); Slab \(.source_host.slab | kib), \(.dest_host.slab | kib); VmallocUsed \(.source_host.vmalloc | kib), \(.dest_host.vmalloc | kib) KiB"),
 		"    otherwise: an open session \(.idle_session_bytes | kib) KiB, after both are closed \(.left_bytes | kib) KiB, the module \($m.module_bytes | kib) KiB"),
+	""
+else empty end),
+(if (.fault | length) > 0 then
+	"Page faults in post-copy: ms until a page that storage has is there, one at a time, with reading in the background (load up to \(.fault | map(.load) | max))",
+	"  a read takes  read alone  by migdb  by user space  (p95)",
+	(.fault[] | "  \(.delay_ms | lpad(9)) ms  \(.read.wait_ns.median | ms | lpad(10))  \(.migdb.wait_ns.median | ms | lpad(8))  \(.user.wait_ns.median | ms | lpad(13))  (\(.read.p95_ns | ms), \(.migdb.p95_ns | ms), \(.user.p95_ns | ms)); \(.migdb.faults) faults",
+		"    migdb's is \(.fault_latency_ratio_vs_read | round2) of a read's, \(.fault_latency_ratio_vs_userspace | round2) of user space's; wish (at most 1.2 of a read's): \(.wish_1_2_met | wish)\(if .conclusive then "" else " (inconclusive)" end)"),
 	""
 else empty end),
 (if .hash.source_ns_per_page then

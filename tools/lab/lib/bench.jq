@@ -53,7 +53,16 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 	   source_fixed_bytes: ($at[0].source - slope($at[0]; $at[-1]; .source) * $at[0].pages),
 	   dest_fixed_bytes: ($at[-1].dest - slope($at[0]; $at[-1]; .dest_slab_vmalloc) * $at[-1].pages)}
 	| . + {wish_32_bytes_met: (.source_bytes_per_page <= 32 and .dest_bytes_per_page <= 32)})) as $memory
+| (map(select(.bench == "fault")) | group_by(.delay_ms) | map(
+	(group_by(.mode) | map({key: .[0].mode, value: {wait_ns: (map(.median_ns) | stat),
+		p95_ns: (map(.p95_ns) | median), faults: (map(.faults) | min)}}) | from_entries) as $m
+	| {delay_ms: .[0].delay_ms, load: (map(.load) | max), read: $m.read, migdb: $m.migdb, user: $m.user,
+	   fault_latency_ratio_vs_read: ($m.migdb.wait_ns.median / $m.read.wait_ns.median),
+	   fault_latency_ratio_vs_userspace: ($m.migdb.wait_ns.median / $m.user.wait_ns.median),
+	   conclusive: ($m | map_values(.wait_ns) | [.[]] | all_conclusive)}
+	| . + {wish_1_2_met: (.fault_latency_ratio_vs_read <= 1.2)})) as $fault
 | {machine: $machine,
+   fault: $fault,
    harvest: $harvest,
    harvest_flat: ($harvest | group_by([.pages, .cluster, .mode]) | map(select(length > 1)
 	| map(.ns_per_page.median) as $m
