@@ -55,7 +55,7 @@ void migdb_fetch_set_rate(u64 bytes_per_s)
 {
 	mutex_lock(&migdb_rate_lock);
 	WRITE_ONCE(migdb_rate, bytes_per_s);
-	/* pairs with migdb_io_due(): who sees the number sees the rate */
+	/* pairs with migdb_io_turn_ns(): who sees the number sees the rate */
 	smp_store_release(&migdb_rate_gen, migdb_rate_gen + 1);
 	mutex_unlock(&migdb_rate_lock);
 }
@@ -222,48 +222,52 @@ static bool migdb_io_plan(struct migdb_session *s, struct migdb_io *io, u32 max)
 }
 
 /*
- * When the read may go: its turn at this session's share of the rate.  It has
- * taken its bytes then, and does not ask again, unless the operator has changed
- * the rate: then what was owed is forgotten.
+ * How long the read has to wait for its turn at this session's share of the rate.  It
+ * takes its bytes once.  A share that has become smaller or larger, because another
+ * session came or went, makes the same turn later or sooner; when the operator has
+ * changed the rate, what was owed is forgotten.
  */
-static u64 migdb_io_due(struct migdb_fetch_lane *lane, u64 bytes, u64 now)
+static u64 migdb_io_turn_ns(struct migdb_fetch_lane *lane, u64 bytes)
 {
 	struct migdb_fetch *f = lane->s->dst->fetch;
 	struct migdb_session *s = lane->s;
-	u64 share;
+	u64 share, now, wait;
 	u32 gen;
 
+	spin_lock(&f->rate_lock);
 	/* Both only grow, so each change makes another sum; see who writes them. */
 	gen = smp_load_acquire(&migdb_rate_gen) + smp_load_acquire(&s->limits.gen);
-
-	if (lane->held_due_ns && lane->held_gen == gen)
-		return lane->held_due_ns;
 	share = migdb_rate_share(migdb_fetch_rate(), atomic_read(&migdb_nr_fetchers));
 	share = min_not_zero(share, READ_ONCE(s->limits.fetch_bytes_per_s));
-	spin_lock(&f->rate_lock);
+	now = ktime_get_ns();
 	if (f->rate_gen != gen) {
 		f->rate_gen = gen;
 		migdb_bucket_init(&f->rate, share, now);
 	} else if (f->rate.bytes_per_s != share) {
 		migdb_bucket_set_rate(&f->rate, share, now);
 	}
-	lane->held_due_ns = now + migdb_bucket_reserve(&f->rate, bytes, now);
-	lane->held_gen = gen;
+	if (lane->held_turn && lane->held_gen == gen) {
+		wait = migdb_bucket_wait(&f->rate, lane->held_taken, now);
+	} else {
+		wait = migdb_bucket_reserve(&f->rate, bytes, now);
+		lane->held_taken = f->rate.taken_bytes;
+		lane->held_gen = gen;
+		lane->held_turn = true;
+	}
 	spin_unlock(&f->rate_lock);
-	return lane->held_due_ns;
+	return wait;
 }
 
 /* Jiffies to wait for the host-wide limits, 0: go. */
 static unsigned long migdb_io_limited(struct migdb_fetch_lane *lane, struct migdb_io *io)
 {
-	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, own, due;
+	u64 bytes = (u64)io->shape.nr_blocks * MIGDB_PAGE_BYTES, share, own, wait_ns;
 	struct migdb_fetch *f = lane->s->dst->fetch;
 	struct migdb_session *s = lane->s;
-	u64 now = ktime_get_ns();
 
-	due = migdb_io_due(lane, bytes, now);
-	if (due > now)	/* not for long: the rate may change */
-		return min_t(u64, nsecs_to_jiffies64(due - now) + 1, MIGDB_RATE_LOOK_JIFFIES);
+	wait_ns = migdb_io_turn_ns(lane, bytes);
+	if (wait_ns)	/* not for long: the rate may change */
+		return min_t(u64, nsecs_to_jiffies64(wait_ns) + 1, MIGDB_RATE_LOOK_JIFFIES);
 	share = div_u64(READ_ONCE(migdb_max_inflight_bytes),
 			max(atomic_read(&migdb_nr_fetchers), 1));
 	own = READ_ONCE(s->limits.inflight_bytes);
@@ -272,7 +276,6 @@ static unsigned long migdb_io_limited(struct migdb_fetch_lane *lane, struct migd
 	/* one read is always allowed, or a small limit would be a stop */
 	if (atomic_read(&f->nr_inflight) && atomic64_read(&s->n.inflight_bytes) + bytes > share)
 		return 1;
-	lane->held_due_ns = 0;
 	return 0;
 }
 
@@ -405,7 +408,7 @@ static void migdb_lane_submit(struct migdb_fetch_lane *lane)
 			queue_delayed_work(migdb_wq, &lane->retry, wait);
 			break;
 		}
-		lane->held_due_ns = 0;
+		lane->held_turn = false;
 		migdb_io_submit(s, io);
 		cond_resched();
 	}

@@ -53,8 +53,9 @@ struct migdb_fetch_lane {
 	struct mutex lock;
 	struct list_head free;		/* lock */
 	struct migdb_io *held;		/* lock: planned, waits for a limit */
-	u64 held_due_ns;		/* lock: when @held may go; 0: has no turn yet */
+	bool held_turn;			/* lock: @held has taken its bytes from the rate */
 	u32 held_gen;			/* lock: the operator's rate that it waits for */
+	u64 held_taken;			/* lock: its turn, see migdb_bucket_wait() */
 	struct work_struct reap;	/* worker gone */
 	struct delayed_work retry;	/* a limit may allow it now */
 	u32 depth;			/* lock: ios there are, at most MIGDB_LANE_DEPTH */

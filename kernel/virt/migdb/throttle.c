@@ -56,6 +56,7 @@ void migdb_bucket_init(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns)
 {
 	b->bytes_per_s = min(bytes_per_s, MAX_RATE);
 	b->tokens_bytes = bytes_per_s ? burst_bytes(b) : 0;
+	b->taken_bytes = 0;
 	b->last_ns = now_ns;
 }
 
@@ -97,9 +98,21 @@ u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns)
 	refill(b, now_ns);
 	bytes = min(bytes, MAX_TAKE);
 	b->tokens_bytes = max(b->tokens_bytes - (s64)bytes, MAX_DEBT);
+	b->taken_bytes += bytes;
+	return migdb_bucket_wait(b, b->taken_bytes, now_ns);
+}
+
+u64 migdb_bucket_wait(struct migdb_bucket *b, u64 turn, u64 now_ns)
+{
+	u64 debt, later = b->taken_bytes - turn;
+
+	if (!b->bytes_per_s)
+		return 0;
+	refill(b, now_ns);
 	if (b->tokens_bytes >= 0)
 		return 0;
-	return time_for(-b->tokens_bytes, b->bytes_per_s);
+	debt = -b->tokens_bytes;
+	return debt > later ? time_for(debt - later, b->bytes_per_s) : 0;
 }
 
 u64 migdb_rate_share(u64 bytes_per_s, u32 nr)

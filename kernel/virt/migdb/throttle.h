@@ -8,11 +8,12 @@
 struct migdb_bucket {
 	u64 bytes_per_s;	/* 0: no limit */
 	s64 tokens_bytes;	/* may be negative: debt */
+	u64 taken_bytes;	/* of all requests since the bucket was set up */
 	u64 last_ns;
 };
 
 void migdb_bucket_init(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
-/* Change the rate; credit is kept within the new burst. */
+/* Change the rate; credit is kept within the new burst, and debt. */
 void migdb_bucket_set_rate(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
 /*
  * Take @bytes, into debt if need be, and return the time after which they may be
@@ -20,6 +21,11 @@ void migdb_bucket_set_rate(struct migdb_bucket *b, u64 bytes_per_s, u64 now_ns);
  * longer: a large request has its turn, however many small ones there are.
  */
 u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns);
+/*
+ * How much longer a request has to wait at the present rate.  @turn: taken_bytes when
+ * it had been made.
+ */
+u64 migdb_bucket_wait(struct migdb_bucket *b, u64 turn, u64 now_ns);
 /*
  * What one of @nr users of a rate may have, 0: no limit.  Turns alone would share
  * out requests; who makes the larger ones would have most of the bytes.

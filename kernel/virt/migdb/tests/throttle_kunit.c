@@ -164,6 +164,32 @@ static void throttle_extremes(struct kunit *test)
 	}
 }
 
+/* Who waits does so at the rate that is now, and for those before it only. */
+static void throttle_turns(struct kunit *test)
+{
+	struct migdb_bucket b;
+	u64 first, second;
+
+	migdb_bucket_init(&b, 10 * MIB, 0);
+	migdb_bucket_reserve(&b, 6 * MIB, 0);
+	first = b.taken_bytes;
+	migdb_bucket_reserve(&b, 5 * MIB, 0);
+	second = b.taken_bytes;
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, first, 0), SEC / 2);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, second, 0), SEC);
+	migdb_bucket_set_rate(&b, 5 * MIB, SEC / 10);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, first, SEC / 10), SEC * 8 / 10);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, second, SEC / 10), SEC * 18 / 10);
+	migdb_bucket_set_rate(&b, 40 * MIB, SEC / 10);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, first, SEC / 10), SEC / 10);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, first, SEC / 5), 0ULL);
+	/* asking takes nothing, and one that comes later does not hold up the others */
+	migdb_bucket_reserve(&b, 100 * MIB, SEC / 5);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, second, SEC / 5), SEC / 8);
+	migdb_bucket_set_rate(&b, 0, SEC / 5);
+	KUNIT_EXPECT_EQ(test, migdb_bucket_wait(&b, second, SEC / 5), 0ULL);
+}
+
 static void throttle_reserve(struct kunit *test)
 {
 	struct migdb_bucket b;
@@ -251,6 +277,7 @@ static struct kunit_case throttle_cases[] = {
 	KUNIT_CASE(throttle_clock_goes_back),
 	KUNIT_CASE(throttle_extremes),
 	KUNIT_CASE(throttle_reserve),
+	KUNIT_CASE(throttle_turns),
 	KUNIT_CASE(throttle_two_vms),
 	{}
 };

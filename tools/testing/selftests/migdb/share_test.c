@@ -126,13 +126,18 @@ TEST_F_TIMEOUT(share, bytes_per_s, 60)
 	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", rate));
 	ASSERT_OK(start_both(self, self->r[0].disk, 1));
 	ASSERT_OK(run_both(self, SET, rate, &c));
-	TH_LOG("%llu bytes at %llu/s took %llu ms; of %d pages the other one had %llu when one was ready",
+	TH_LOG("%llu bytes at %llu/s took %llu ms, up to %llu bytes early; of %d pages the other one had %llu when one was ready",
 	       (unsigned long long)bytes, (unsigned long long)rate,
-	       (unsigned long long)c.took_ms, SET, (unsigned long long)c.other);
+	       (unsigned long long)c.took_ms, (unsigned long long)c.most_over, SET,
+	       (unsigned long long)c.other);
 	/* With a limit each it would take half of that. */
 	EXPECT_LE((bytes - 2 * MIB) * 1000 / rate * 9 / 10, c.took_ms);
 	EXPECT_GT((bytes - 2 * MIB) * 1000 / rate * 4, c.took_ms);
-	EXPECT_EQ(0, c.most_over);
+	/*
+	 * The first one has all of the rate until it sees that there is another: its
+	 * lanes look four times a second, and what a stall saved up is a MiB at most.
+	 */
+	EXPECT_GE(MIB, c.most_over);
 	EXPECT_LE(SET / 2, c.other);
 	FINISH_BOTH();
 }
