@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Samples of tools/lab/bench (one object per run) -> result.json: medians and
-# spreads, and whether a wish is met.  "conclusive": all runs within 5 %.
+# spreads, and whether a target is met.  "conclusive": all runs within 5 %.
 
 def median: sort | if length % 2 == 1 then .[length / 2 | floor]
 	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
@@ -34,7 +34,7 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 	| . + {built_pct_of_fio: (.built_bytes_per_s.median / .fio_bytes_per_s.median * 100),
 	       read_pct_of_fio: (.read_bytes_per_s.median / .fio_bytes_per_s.median * 100)}
 	| . + {storage_is_limit: (.limit_bytes_per_s > 0),
-	       wish_90_pct_met: (if .limit_bytes_per_s > 0 then .built_pct_of_fio >= 90 else null end),
+	       target_90_pct_met: (if .limit_bytes_per_s > 0 then .built_pct_of_fio >= 90 else null end),
 	       conclusive: ([.built_bytes_per_s, .fio_bytes_per_s] | all_conclusive)})) as $fetch
 | (map(select(.bench == "memory")) | group_by(.unit) | map(
 	(group_by(.mem_mib) | map({pages: .[0].pages, mem_mib: .[0].mem_mib,
@@ -52,7 +52,7 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 	   dest_bytes_per_page: slope($at[0]; $at[-1]; .dest_slab_vmalloc),
 	   source_fixed_bytes: ($at[0].source - slope($at[0]; $at[-1]; .source) * $at[0].pages),
 	   dest_fixed_bytes: ($at[-1].dest - slope($at[0]; $at[-1]; .dest_slab_vmalloc) * $at[-1].pages)}
-	| . + {wish_32_bytes_met: (.source_bytes_per_page <= 32 and .dest_bytes_per_page <= 32)})) as $memory
+	| . + {target_32_bytes_met: (.source_bytes_per_page <= 32 and .dest_bytes_per_page <= 32)})) as $memory
 | (map(select(.bench == "fault")) | group_by(.delay_ms) | map(
 	(group_by(.mode) | map({key: .[0].mode, value: {wait_ns: (map(.median_ns) | stat),
 		p95_ns: (map(.p95_ns) | median), faults: (map(.faults) | min)}}) | from_entries) as $m
@@ -60,7 +60,7 @@ def slope($a; $b; f): (($b | f) - ($a | f)) / ($b.pages - $a.pages);
 	   fault_latency_ratio_vs_read: ($m.migdb.wait_ns.median / $m.read.wait_ns.median),
 	   fault_latency_ratio_vs_userspace: ($m.migdb.wait_ns.median / $m.user.wait_ns.median),
 	   conclusive: ($m | map_values(.wait_ns) | [.[]] | all_conclusive)}
-	| . + {wish_1_2_met: (.fault_latency_ratio_vs_read <= 1.2)})) as $fault
+	| . + {target_1_2_met: (.fault_latency_ratio_vs_read <= 1.2)})) as $fault
 | {machine: $machine,
    fault: $fault,
    harvest: $harvest,

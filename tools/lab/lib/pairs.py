@@ -10,8 +10,8 @@ what the guest's bench printed, of which the lines "# bench-json: " count.  FIGU
 one JSON object of numbers, which are told and kept as they are.
 Prints a table, writes OUT.  The interval is Student's, on the logarithms of the
 ratios of the pairs: a drift of the machine between pairs does not widen it.
-Exit code 1, after all is written: an interval lies below its wish as a whole, or a
-share is below its own.  An interval that holds the wish says nothing either way, and
+Exit code 1, after all is written: an interval lies below its target as a whole, or a
+share is below its own.  An interval that holds the target says nothing either way, and
 is no error.
 """
 
@@ -26,7 +26,7 @@ T975 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
         2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042]
 
 # What on/off should reach, of the throughput.
-WISHES = {"ro": 0.99, "rw": 0.98}
+TARGETS = {"ro": 0.99, "rw": 0.98}
 
 # What should be named rightly, of what a server has in memory.
 SHARES = {"innodb_named_share": 0.98, "innodb_exact_share": 0.995, "pagecache_named_share": 0.95}
@@ -93,19 +93,19 @@ def store_figures(bench):
 
 
 def shares_below(figures):
-    """Tells all figures; the names of those that are below their wish."""
+    """Tells all figures; the names of those that are below their target."""
     below = []
     for name in SHARES:
         if name not in figures:
             sys.exit(f"pairs.py: {name} was not measured")
     for name, value in figures.items():
-        wish = SHARES.get(name)
+        target = SHARES.get(name)
         said = ""
-        if wish is not None and value < wish:
+        if target is not None and value < target:
             below.append(name)
-            said = f": BELOW the wish of {wish}"
-        elif wish is not None:
-            said = f": the wish of {wish} is met"
+            said = f": BELOW the target of {target}"
+        elif target is not None:
+            said = f": the target of {target} is met"
         print(f"{name} {value}{said}")
     return below
 
@@ -149,17 +149,17 @@ def main():
     result.update(snapshot_figures(bench))
     result.update(store_figures(bench))
     slower = []
-    for kind, wish in WISHES.items():
+    for kind, target in TARGETS.items():
         p = result["pairs"].get(kind)
         if not p:
             continue
-        if p["high"] < wish:
-            said = f"SLOWER than the wish of {wish}"
+        if p["high"] < target:
+            said = f"SLOWER than the target of {target}"
             slower.append(kind)
-        elif p["low"] >= wish:
-            said = f"the wish of {wish} is met"
+        elif p["low"] >= target:
+            said = f"the target of {target} is met"
         else:
-            said = f"inconclusive: the interval holds the wish of {wish}"
+            said = f"inconclusive: the interval holds the target of {target}"
         print(f"{kind}: {said}")
     result["slower"] = slower
     result["below"] = shares_below(figures)

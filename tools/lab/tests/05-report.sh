@@ -207,7 +207,7 @@ pairs 1 1
 check "hints cost nothing: success" run_pairs
 check "and the figures" is '.tps_ratio_ro > 0.999 and .tps_ratio_ro < 1.001' '.tps_ratio_ro_low > 0.99 and .tps_ratio_ro_low < 0.997' \
 	'.ns_per_request == 1234' '.requests_timed == 5678' '.pairs.control.n == 8' '.slower == []'
-check "and that the wishes are met" said '^rw: the wish of 0.98 is met'
+check "and that the targets are met" said '^rw: the target of 0.98 is met'
 check "a snapshot takes what the largest one does" is '.snapshot_ms_per_million_pages == 100' \
 	'.snapshot_spread_percent > 14.5 and .snapshot_spread_percent < 14.7' '[.snapshots[].pages] == [4096, 16384, 65536]'
 check "and how far from linear is told" said 'linear: 3 sizes from 4096 pages on lie 15 % apart \(97.7 to 112.3\)'
@@ -220,12 +220,12 @@ check_fails "one size of snapshots is no line: is an error" run_pairs
 pairs 1 1
 run_pairs
 check "shares at their limits are enough, and kept" is '.below == []' '.innodb_named_share == 0.98' '.stale_share_rw == 0.4'
-check "and told" said '^pagecache_named_share 0.95: the wish of 0.95 is met'
+check "and told" said '^pagecache_named_share 0.95: the target of 0.95 is met'
 share_below() {
 	pairs 1 1
 	figures ".$1 = $2"
 	check_fails "$1 below its limit: is an error" run_pairs
-	check "which is told, and written" eval "said '^$1 $2: BELOW the wish' && is '.below == [\"$1\"]'"
+	check "which is told, and written" eval "said '^$1 $2: BELOW the target' && is '.below == [\"$1\"]'"
 }
 share_below innodb_named_share 0.9799
 share_below innodb_exact_share 0.9949
@@ -233,11 +233,11 @@ share_below pagecache_named_share 0.9499
 figures 'del(.innodb_exact_share)'
 check_fails "a share that was not measured: is an error" run_pairs
 pairs 0.99 0.98
-check "an interval that holds the wish: success" run_pairs
+check "an interval that holds the target: success" run_pairs
 check "and it is said to be inconclusive" said '^ro: inconclusive'
 pairs 0.98 1
 check_fails "read-only, all of the interval below 0.99: is an error" run_pairs
-check "which is told" said '^ro: SLOWER than the wish of 0.99'
+check "which is told" said '^ro: SLOWER than the target of 0.99'
 check "and written" is '.slower == ["ro"]' '.pairs.ro.high < 0.99' '.tps_ratio_rw > 0.99'
 pairs 1 0.97
 check_fails "read-write, all of the interval below 0.98: is an error" run_pairs
