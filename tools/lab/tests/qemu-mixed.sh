@@ -111,6 +111,13 @@ opened() {
 	on a 'grep -q ^open_return_path_on_source /run/mixed.log'
 }
 
+# not_for_plain: what start.rst tells whoever leaves the option on everywhere.
+not_for_plain() {
+	local said
+	said=$(on b 'timeout 20 /opt/migdb/plain/qemu-system-x86_64 -nodefaults -display none -machine none -S -global migration.x-migdb=on 2>&1; true')
+	[[ $said == *"Property 'migration.x-migdb' not found"* ]] || { echo "$said"; return 1; }
+}
+
 set_cap() {
 	qmp "$A:4440" cmd '{"execute":"migrate-set-capabilities","arguments":{"capabilities":[{"capability":"'"$1"'","state":true}]}}'
 }
@@ -241,6 +248,7 @@ check "info migrate says why" info_shows
 check "who asks three times is answered once" told thrice $'64 cannot open /dev/vhost-migdb*\npong\npong\npong'
 check "who asks after post-copy was announced is refused" told advised $'64 not possible in post-copy\npong'
 check "no module, to an unpatched QEMU" ordinary "$on" plain '^source: ordinary, cannot open /dev/vhost-migdb[^;]*$'
+check "which does not start with the option, and says so" not_for_plain
 check "from an unpatched QEMU" ordinary plain "$on" '^destination: ordinary, the source did not ask'
 check "switched off: nothing is said" ordinary migdb migdb '^$'
 for c in xbzrle multifd postcopy-ram release-ram x-ignore-shared dirty-bitmaps; do
