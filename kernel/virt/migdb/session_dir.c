@@ -9,7 +9,7 @@
  * use the session and its parts without a reference.  It takes none of the session's
  * locks: some of them may be held for as long as a VMM keeps a page fault waiting
  * (internal.h), and no operator waits for a VMM.  So numbers of two files may be of
- * two moments; those that add up are in MIGDB_GET_STATS and in the record.
+ * two moments; those that add up are in MIGDB_STATS and in the record.
  */
 #define pr_fmt(fmt) "migdb: " fmt
 
