@@ -125,7 +125,8 @@ static int migdb_snapshot_entry(void *data, u64 gfn, u32 disk, u64 block, u32 cl
 		mutex_lock(&src->set_lock);
 		ctx->locked = true;
 	}
-	if (!test_bit(index, src->armed))
+	/* one that was written to since it was armed is the queue's: never both */
+	if (!test_bit(index, src->armed) || migdb_hbitmap_test(&src->send, index))
 		return 0;
 	ret = migdb_walk_excluded(ctx, index);
 	if (ret)

@@ -436,6 +436,33 @@ TEST_F(claim, invalidate_at_destination)
 	FINISH();
 }
 
+/* The queue has what changed while logs were turned on: never the set as well. */
+TEST_F(claim, invalidated_before_the_snapshot)
+{
+	struct rig *r = &self->r;
+	struct migdb_snapshot snap = {};
+	struct mdb *m = &r->src;
+	struct migdb_run run;
+	u64 left;
+	u32 nr;
+
+	mdb_close(m);
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(mdb_armed(m, 0, r->nr_pages));
+	ASSERT_OK(mdb_invalidate(m, 200, 100));
+	ASSERT_OK(mdb_snapshot(m, &snap));
+	EXPECT_EQ(r->nr_pages - RIG_FIRST - 100, snap.out_candidates);
+	EXPECT_TRUE(mdb_bit(m, 199));
+	EXPECT_FALSE(mdb_bit(m, 200));
+	EXPECT_FALSE(mdb_bit(m, 299));
+	EXPECT_TRUE(mdb_bit(m, 300));
+	ASSERT_OK(mdb_dequeue(m, &run, 1, ~0ULL, &nr, &left));
+	EXPECT_EQ(1, nr);
+	EXPECT_EQ(200, run.first);
+	EXPECT_EQ(100, run.count);
+	EXPECT_EQ(0, left);
+}
+
 TEST_F(claim, invalidate_at_source)
 {
 	struct rig *r = &self->r;
