@@ -89,18 +89,26 @@
 #define MIGDB_RECORD_PAGE_BYTES		26u
 #define MIGDB_RECORD_SLACK_BYTES	BIT(20)
 
+/*
+ * What is sized by guest memory, of all sessions together: at most one part in so many
+ * of the host's memory.  A memory table costs its owner nothing, and may name what is
+ * nowhere.
+ */
+#define MIGDB_MEMORY_PARTS	2u
+
 /* Defaults of the sysfs knobs. */
 #define MIGDB_DEFAULT_MAX_SESSIONS	16u
 #define MIGDB_DEFAULT_INFLIGHT_BYTES	(64ull << 20)
 
 /*
  * The record of a session: a line of the log must be shorter than 1024 bytes, the
- * name in front included.  How many sessions may end, or be refused, in so long a
- * time before records are lost: some hundred lines that nobody can ask for often.
+ * name in front included.  How many sessions may end, or be refused, one after the
+ * other before records are lost, and how often one more may from then on: who may open
+ * the device cannot fill the log with it.
  */
 #define MIGDB_RECORD_BYTES	1008u
 #define MIGDB_LOG_SESSIONS	512u
-#define MIGDB_LOG_WINDOW_NS	(5ull * 1000 * 1000 * 1000)
+#define MIGDB_LOG_EVERY_NS	(100ull * 1000 * 1000)
 
 /* How long a write to sysfs "enabled" waits for running sessions. */
 #define MIGDB_TURN_WAIT_JIFFIES	(2 * HZ)

@@ -72,11 +72,11 @@ int migdb_record_line(char *buf, size_t size, const struct migdb_record *r)
 
 bool migdb_log_admit(struct migdb_log_limit *l, u64 now_ns, u32 *lost)
 {
+	u64 nr = div64_u64(now_ns - l->since_ns, MIGDB_LOG_EVERY_NS);
+
 	*lost = 0;
-	if (now_ns - l->since_ns >= MIGDB_LOG_WINDOW_NS) {
-		l->since_ns = now_ns;
-		l->nr = 0;
-	}
+	l->since_ns += nr * MIGDB_LOG_EVERY_NS;
+	l->nr -= min_t(u64, nr, l->nr);
 	if (l->nr >= MIGDB_LOG_SESSIONS) {
 		l->lost++;
 		return false;

@@ -32,7 +32,8 @@ u64 migdb_rate(u64 bytes, u64 ns);
 
 /*
  * A bound of log lines that no real host reaches: printk's own loses lines of
- * sessions that end together.  True: print, and first that @lost were not printed.
+ * sessions that end together.  A bucket that is emptied by one each
+ * MIGDB_LOG_EVERY_NS.  True: print, and first that @lost were not printed.
  */
 struct migdb_log_limit {
 	u64 since_ns;

@@ -167,16 +167,24 @@ static void record_limit(struct kunit *test)
 	}
 	for (i = 0; i < 3; i++)
 		KUNIT_EXPECT_FALSE(test, migdb_log_admit(&l, now, &lost));
-	now += MIGDB_LOG_WINDOW_NS;
+	/* one more for each interval, however long it goes on */
+	now += 2 * MIGDB_LOG_EVERY_NS;
 	KUNIT_EXPECT_TRUE(test, migdb_log_admit(&l, now, &lost));
 	KUNIT_EXPECT_EQ(test, lost, 3u);
 	KUNIT_EXPECT_TRUE(test, migdb_log_admit(&l, now, &lost));
 	KUNIT_EXPECT_EQ(test, lost, 0u);
-	/* the migrations of a host, one after the other */
+	KUNIT_EXPECT_FALSE(test, migdb_log_admit(&l, now, &lost));
 	for (i = 0; i < 4 * MIGDB_LOG_SESSIONS; i++) {
-		now += 2 * MIGDB_LOG_WINDOW_NS / MIGDB_LOG_SESSIONS;
+		now += MIGDB_LOG_EVERY_NS;
 		KUNIT_EXPECT_TRUE(test, migdb_log_admit(&l, now, &lost));
+		KUNIT_EXPECT_EQ(test, lost, 1u);
+		KUNIT_EXPECT_FALSE(test, migdb_log_admit(&l, now, &lost));
 	}
+	/* all again, and no more than that, however long it was quiet */
+	now += 1000 * MIGDB_LOG_SESSIONS * MIGDB_LOG_EVERY_NS;
+	for (i = 0; i < MIGDB_LOG_SESSIONS; i++)
+		KUNIT_EXPECT_TRUE(test, migdb_log_admit(&l, now, &lost));
+	KUNIT_EXPECT_FALSE(test, migdb_log_admit(&l, now, &lost));
 }
 
 static struct kunit_case record_cases[] = {
