@@ -96,6 +96,7 @@ struct migdb_tx_frame {
 	struct list_head node;
 	u32 bytes;
 	u32 type;
+	u32 held_bytes;		/* what it takes in memory */
 	u8 data[] __aligned(8);
 };
 
@@ -198,7 +199,7 @@ struct migdb_session {
 	struct mutex tx_read_lock;	/* one reader copies */
 	struct mutex tx_lock;		/* the queue of frames */
 	struct list_head tx_frames;	/* tx_lock */
-	u32 tx_bytes;			/* tx_lock */
+	u32 tx_held_bytes;		/* tx_lock: memory of the frames */
 	u32 tx_seq;			/* tx_lock */
 	struct mutex tx_fill_lock;
 	bool tx_hint;			/* something to read may be there: look */

@@ -25,8 +25,12 @@
 struct migdb_tx_frame *migdb_tx_alloc(u32 bytes)
 {
 	struct migdb_tx_frame *f;
+	size_t held = kmalloc_size_roundup(struct_size(f, data, round_up(bytes, 8)));
 
-	f = kvzalloc(struct_size(f, data, round_up(bytes, 8)), MIGDB_GFP);
+	/* not what is used of it in the end: one page's record is in room for many */
+	f = kvzalloc(held, MIGDB_GFP);
+	if (f)
+		f->held_bytes = held;
 	return f;
 }
 
@@ -47,14 +51,14 @@ void migdb_tx_append(struct migdb_session *s, struct migdb_tx_frame *f, u32 type
 	f->bytes = bytes;
 	migdb_frame_seal(f->data, type, bytes, s->tx_seq++, migdb_session_id(s->uuid), &s->key);
 	list_add_tail(&f->node, &s->tx_frames);
-	s->tx_bytes += bytes;
+	s->tx_held_bytes += f->held_bytes;
 	mutex_unlock(&s->tx_lock);
 	atomic64_add(bytes, &s->n.tx_bytes);
 }
 
 bool migdb_tx_has_room(struct migdb_session *s)
 {
-	return READ_ONCE(s->tx_bytes) < MIGDB_TX_MAX_BYTES;
+	return READ_ONCE(s->tx_held_bytes) < MIGDB_TX_MAX_BYTES;
 }
 
 /* The stream became readable, or the state changed: tell who waits. */
@@ -77,7 +81,7 @@ void migdb_tx_purge(struct migdb_session *s)
 	list_for_each_entry_safe(f, next, &s->tx_frames, node)
 		migdb_tx_free(f);
 	INIT_LIST_HEAD(&s->tx_frames);
-	s->tx_bytes = 0;
+	s->tx_held_bytes = 0;
 	mutex_unlock(&s->tx_lock);
 }
 
@@ -126,7 +130,7 @@ static int migdb_tx_fill(struct migdb_session *s)
 		}
 		if (more)	/* no room, or no memory: look again */
 			WRITE_ONCE(s->tx_hint, true);
-		if (READ_ONCE(s->tx_bytes))
+		if (READ_ONCE(s->tx_held_bytes))
 			ret = 0;
 	}
 	mutex_unlock(&s->tx_fill_lock);
@@ -135,7 +139,7 @@ static int migdb_tx_fill(struct migdb_session *s)
 
 static bool migdb_tx_readable(struct migdb_session *s)
 {
-	return READ_ONCE(s->tx_bytes) || READ_ONCE(s->tx_hint) || READ_ONCE(s->closed);
+	return READ_ONCE(s->tx_held_bytes) || READ_ONCE(s->tx_hint) || READ_ONCE(s->closed);
 }
 
 /*
@@ -167,7 +171,7 @@ static ssize_t migdb_tx_copy(struct migdb_session *s, char __user *buf, size_t c
 		}
 		done += f->bytes;
 		mutex_lock(&s->tx_lock);
-		s->tx_bytes -= f->bytes;
+		s->tx_held_bytes -= f->held_bytes;
 		list_del(&f->node);
 		mutex_unlock(&s->tx_lock);
 		migdb_tx_free(f);
