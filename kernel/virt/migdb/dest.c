@@ -30,7 +30,7 @@ u64 migdb_dest_need_bytes(u64 nr_pages)
 
 int migdb_dest_create(struct migdb_session *s)
 {
-	u64 n = s->regions.nr_pages;
+	u64 n = s->regions.nr_pages, tables;
 	struct migdb_dest *d;
 
 	BUILD_BUG_ON(MIGDB_NR_REASONS > 32);	/* page state: 5 bits of reason */
@@ -43,24 +43,29 @@ int migdb_dest_create(struct migdb_session *s)
 	if (!d)
 		return -ENOMEM;
 	s->dst = d;
+	tables = sizeof(*d) + n + 3 * migdb_hbitmap_bytes(n) + MIGDB_MAX_FRAME_BYTES;
 	init_rwsem(&d->fill_sem);
 	mutex_init(&d->lock);
 	d->place = MIGDB_PLACE_COPY;
 	INIT_LIST_HEAD(&d->chunks);
 	INIT_LIST_HEAD(&d->alive);
 	init_waitqueue_head(&d->todo_wait);
+	/* claims may outlive the session, and have their own part, as records have */
+	if (migdb_budget_get(tables))
+		goto undo;
+	s->budget_bytes = tables;
 	s->map = migdb_map_create(n, true);
 	d->page = migdb_zalloc(n);
 	if (!s->map || !d->page || migdb_hbitmap_init(&d->todo, n) ||
 	    migdb_hbitmap_init(&d->built, n) || migdb_hbitmap_init(&d->returned, n) ||
-	    migdb_fetch_create(s)) {
-		migdb_dest_destroy(s);
-		return -ENOMEM;
-	}
+	    migdb_fetch_create(s))
+		goto undo;
 	d->claims = s->map->mem;
-	s->memory_bytes = sizeof(*d) + s->map->bytes + n + 3 * migdb_hbitmap_bytes(n) +
-			  MIGDB_MAX_FRAME_BYTES;
+	s->memory_bytes = tables + s->map->bytes;
 	return 0;
+undo:
+	migdb_dest_destroy(s);
+	return -ENOMEM;
 }
 
 /* Fetches are over (migdb_fetch_stop, vhost workers gone), or never began. */
@@ -83,6 +88,8 @@ void migdb_dest_destroy(struct migdb_session *s)
 	migdb_hbitmap_destroy(&d->returned);
 	migdb_map_put(s->map);
 	s->map = NULL;
+	migdb_budget_put(s->budget_bytes);
+	s->budget_bytes = 0;
 	kfree(d);
 	s->dst = NULL;
 }

@@ -53,6 +53,7 @@ int migdb_dest_hello(struct migdb_session *s, const struct migdb_frame *f)
 void migdb_chunk_free(struct migdb_dest *d, struct migdb_chunk *c)
 {
 	atomic64_sub(c->bytes, &d->chunk_bytes);
+	migdb_budget_put(c->bytes);
 	if (atomic_dec_and_test(&d->nr_chunks))
 		atomic_dec(&migdb_nr_fetchers);
 	kvfree(c);
@@ -67,13 +68,15 @@ static struct migdb_chunk *migdb_chunk_alloc(struct migdb_session *s, u32 nr_run
 	u32 bytes;
 
 	bytes = kmalloc_size_roundup(struct_size(c, runs, nr_runs) + nr_tags * sizeof(__le64));
-	if (atomic64_read(&d->chunk_bytes) + bytes > budget)
+	if (atomic64_read(&d->chunk_bytes) + bytes > budget || migdb_budget_get(bytes))
 		return NULL;
 	/* only a foreign source fills frames so far: do not look for a free order 4 */
 	c = bytes > PAGE_SIZE << PAGE_ALLOC_COSTLY_ORDER ? __vmalloc(bytes, MIGDB_GFP) :
 	    kvmalloc(bytes, MIGDB_GFP);
-	if (!c)
+	if (!c) {
+		migdb_budget_put(bytes);
 		return NULL;
+	}
 	atomic64_add(bytes, &d->chunk_bytes);
 	if (atomic_inc_return(&d->nr_chunks) == 1)
 		atomic_inc(&migdb_nr_fetchers);

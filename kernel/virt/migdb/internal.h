@@ -87,7 +87,7 @@ struct migdb_disk {
 struct migdb_map {
 	struct kref ref;
 	void *mem;
-	size_t bytes;		/* whole pages */
+	size_t bytes;		/* whole pages; taken from the budget */
 	bool writable;
 };
 
@@ -192,6 +192,7 @@ struct migdb_session {
 	struct migdb_dest *dst;
 	struct migdb_map *map;
 	u64 memory_bytes;
+	u64 budget_bytes;		/* of it, what migdb_budget_put() gets back at the end */
 	struct migdb_session_dir *dir;	/* from START on; NULL: none */
 	struct migdb_limits limits;
 
@@ -215,6 +216,10 @@ struct migdb_session {
 
 	struct migdb_stats_counters n;
 };
+
+/* map.c: the budget of all sessions, MIGDB_MEMORY_PARTS; 0 or -ENOMEM */
+int migdb_budget_get(u64 bytes);
+void migdb_budget_put(u64 bytes);
 
 /* session.c */
 extern struct mutex migdb_sessions_lock;

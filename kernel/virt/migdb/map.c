@@ -18,6 +18,25 @@
 #include "alloc.h"
 #include "internal.h"
 
+static atomic64_t migdb_budget_used = ATOMIC64_INIT(0);
+
+/* Beside the memcg's limit, which many hosts have not set. */
+int migdb_budget_get(u64 bytes)
+{
+	u64 max = div_u64((u64)totalram_pages() << PAGE_SHIFT, MIGDB_MEMORY_PARTS);
+
+	if (bytes <= max && atomic64_add_return(bytes, &migdb_budget_used) <= max)
+		return 0;
+	if (bytes <= max)
+		atomic64_sub(bytes, &migdb_budget_used);
+	return -ENOMEM;
+}
+
+void migdb_budget_put(u64 bytes)
+{
+	atomic64_sub(bytes, &migdb_budget_used);
+}
+
 struct migdb_map *migdb_map_create(size_t bytes, bool writable)
 {
 	struct migdb_map *map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
@@ -25,14 +44,19 @@ struct migdb_map *migdb_map_create(size_t bytes, bool writable)
 	if (!map)
 		return NULL;
 	map->bytes = PAGE_ALIGN(bytes);
+	if (migdb_budget_get(map->bytes))
+		goto free;
 	map->mem = migdb_zalloc(map->bytes);
-	if (!map->mem) {
-		kfree(map);
-		return NULL;
-	}
+	if (!map->mem)
+		goto put;
 	map->writable = writable;
 	kref_init(&map->ref);
 	return map;
+put:
+	migdb_budget_put(map->bytes);
+free:
+	kfree(map);
+	return NULL;
 }
 
 static void migdb_map_free(struct kref *ref)
@@ -40,6 +64,7 @@ static void migdb_map_free(struct kref *ref)
 	struct migdb_map *map = container_of(ref, struct migdb_map, ref);
 
 	migdb_free(map->mem);
+	migdb_budget_put(map->bytes);
 	kfree(map);
 }
 

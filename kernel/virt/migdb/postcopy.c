@@ -323,6 +323,7 @@ static int migdb_dest_switch(struct migdb_session *s, struct file *uffd, unsigne
 {
 	struct migdb_dest *d = s->dst;
 	struct migdb_placer *pc = d->placer;
+	u64 bytes;
 	int ret;
 
 	lockdep_assert_held(&s->rx_lock);
@@ -344,10 +345,15 @@ static int migdb_dest_switch(struct migdb_session *s, struct file *uffd, unsigne
 	if (!*todo)
 		d->drained_due = true;
 	mutex_unlock(&d->lock);
-	if (pc->max_runs)
-		pc->runs = __vmalloc(pc->max_runs * sizeof(*pc->runs), MIGDB_GFP);
+	bytes = pc->max_runs * sizeof(*pc->runs);
+	if (bytes && !migdb_budget_get(bytes)) {
+		pc->runs = __vmalloc(bytes, MIGDB_GFP);
+		if (!pc->runs)
+			migdb_budget_put(bytes);
+	}
 	if (pc->runs) {
-		s->memory_bytes += pc->max_runs * sizeof(*pc->runs);
+		s->budget_bytes += bytes;
+		s->memory_bytes += bytes;
 		migdb_queue_work(&pc->index_work);
 	}
 	migdb_tx_wake(s);

@@ -46,11 +46,17 @@ int migdb_source_create(struct migdb_session *s)
 {
 	u64 n = s->regions.nr_pages;
 	struct migdb_source *src;
+	u64 need;
 
 	src = kzalloc(sizeof(*src), MIGDB_GFP);
 	if (!src)
 		return -ENOMEM;
 	s->src = src;
+	need = migdb_source_need_bytes(n);
+	/* the bitmap may outlive the session, and has its own part */
+	if (migdb_budget_get(need - PAGE_ALIGN(migdb_bitmap_bytes(n))))
+		goto undo;
+	s->budget_bytes = need - PAGE_ALIGN(migdb_bitmap_bytes(n));
 	mutex_init(&src->hash_lock);
 	mutex_init(&src->set_lock);
 	mutex_init(&src->dequeue_lock);
@@ -65,13 +71,14 @@ int migdb_source_create(struct migdb_session *s)
 	src->cand = migdb_zalloc(src->cand_max * sizeof(*src->cand));
 	if (!s->map || !src->armed || !src->recorded || !src->confirmed || !src->walk ||
 	    !src->page || !src->cand || !src->runs || migdb_hbitmap_init(&src->send, n) ||
-	    migdb_hbitmap_init(&src->revoke, n) || migdb_hbitmap_init(&src->revoke_taken, n)) {
-		migdb_source_destroy(s);
-		return -ENOMEM;
-	}
+	    migdb_hbitmap_init(&src->revoke, n) || migdb_hbitmap_init(&src->revoke_taken, n))
+		goto undo;
 	src->set = s->map->mem;
-	s->memory_bytes = migdb_source_need_bytes(n);
+	s->memory_bytes = need;
 	return 0;
+undo:
+	migdb_source_destroy(s);
+	return -ENOMEM;
 }
 
 void migdb_source_destroy(struct migdb_session *s)
@@ -93,6 +100,8 @@ void migdb_source_destroy(struct migdb_session *s)
 	migdb_hbitmap_destroy(&src->revoke_taken);
 	migdb_map_put(s->map);
 	s->map = NULL;
+	migdb_budget_put(s->budget_bytes);
+	s->budget_bytes = 0;
 	kfree(src);
 	s->src = NULL;
 }

@@ -4,6 +4,8 @@
  * of it, or all.  Nobody is killed, no page is lost, and the VM moves.
  */
 #define _GNU_SOURCE
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
 #include "memcg.h"
 #include "test_util.h"
 
@@ -209,6 +211,92 @@ TEST_F_TIMEOUT(nomem, give_up, 60)
 	for (page = 0; page < PAGES; page++)
 		ASSERT_TRUE(r->delivered[page]);
 	ASSERT_OK(rig_compare(r, &bad));
+}
+
+/* What waits for a reader counts with all the memory that it takes. */
+TEST_F(nomem, frames_of_a_page)
+{
+	struct rig *r = &self->r;
+	u64 hashed, left, frames = 0;
+
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	do {
+		ASSERT_OK(mdb_hash(&r->src, 1, &hashed, &left));
+		frames += hashed;
+	} while (hashed && left);
+	TH_LOG("%llu frames of one page each", (unsigned long long)frames);
+	/* a MiB of those that have room for a batch of pages */
+	EXPECT_LE(1 << 7, frames);
+	EXPECT_GE(1 << 9, frames);
+	ASSERT_OK(rig_hash(r, NULL));
+	FINISH();
+}
+
+/*
+ * Sessions for memory that is nowhere: a memory table is not looked into before pages
+ * are touched, and costs its owner nothing.
+ */
+FIXTURE(budget) {
+	struct mdb m[2];
+	u64 ram_bytes;
+};
+
+FIXTURE_SETUP(budget)
+{
+	struct sysinfo info;
+
+	self->m[0] = MDB_CLOSED;
+	self->m[1] = MDB_CLOSED;
+	REQUIRE_DEVICE();
+	ASSERT_OK(sysinfo(&info));
+	self->ram_bytes = (u64)info.totalram * info.mem_unit;
+}
+
+FIXTURE_TEARDOWN(budget)
+{
+	mdb_close(&self->m[0]);
+	mdb_close(&self->m[1]);
+}
+
+/* START of a session whose tables take @percent of the host's memory. */
+static int start_large(FIXTURE_DATA(budget) *f, struct mdb *m, u32 role, u32 percent)
+{
+	static const u8 uuid[MIGDB_UUID_BYTES] = { 1 };
+	/* a source takes 7 bytes for 8 pages, a destination 19 */
+	u64 pages = f->ram_bytes / 100 * percent * 8 / (role == MIGDB_ROLE_SOURCE ? 7 : 19);
+	int rc = mdb_open(m);
+
+	if (!rc)
+		rc = mdb_set_owner(m);
+	if (!rc)
+		rc = mdb_set_memory(m, 0, pages * MDB_PAGE, (void *)(1ULL << 32));
+	return rc ? rc : mdb_start(m, role, uuid, "large");
+}
+
+TEST_F_TIMEOUT(budget, of_one_session, 60)
+{
+	ASSERT_EQ(-ENOMEM, start_large(self, &self->m[0], MIGDB_ROLE_SOURCE, 55));
+	ASSERT_EQ(-ENOMEM, start_large(self, &self->m[1], MIGDB_ROLE_DEST, 55));
+}
+
+TEST_F_TIMEOUT(budget, of_all_sessions, 60)
+{
+	struct mdb *m = self->m;
+	u8 *claims;
+
+	ASSERT_OK(start_large(self, &m[0], MIGDB_ROLE_DEST, 30));
+	ASSERT_EQ(-ENOMEM, start_large(self, &m[1], MIGDB_ROLE_DEST, 30));
+	mdb_close(&m[1]);
+	/* the claims are two fifths of it, and are there as long as they are mapped */
+	claims = mmap(NULL, MDB_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, m[0].map_fd, 0);
+	ASSERT_NE(MAP_FAILED, claims);
+	mdb_close(&m[0]);
+	EXPECT_EQ(-ENOMEM, start_large(self, &m[1], MIGDB_ROLE_DEST, 45));
+	mdb_close(&m[1]);
+	munmap(claims, MDB_PAGE);
+	ASSERT_OK(start_large(self, &m[1], MIGDB_ROLE_DEST, 45));
 }
 
 TEST_HARNESS_MAIN
