@@ -402,8 +402,9 @@ struct migdb_bind_kvm {
  * depends on the size of the guest, or fails with ENOMEM and changes nothing.
  * Errors: EPERM (no owner), EINVAL (no memory table, overlapping or unaligned
  * regions, @label not as above, @uuid of a source all zero, a destination with a
- * bound VM), EUSERS (sysfs "max_sessions" reached), ENODEV (sysfs "enabled" is 0:
- * make an ordinary migration).
+ * bound VM, more than 16 TiB), E2BIG (more than 64 regions), ENOMEM (also: all sessions
+ * together would take more than half of the host's memory), EUSERS (sysfs
+ * "max_sessions" reached), ENODEV (sysfs "enabled" is 0: make an ordinary migration).
  *
  * read(2) on @out_tx_fd returns whole frames of at most MIGDB_MAX_FRAME_BYTES
  * each, as many as fit.  When there are none it waits, or returns EAGAIN if the VMM
@@ -569,7 +570,8 @@ struct migdb_harvest {
  *
  * MIGDB_CLAIM: destination, any state after START: the stream is about to write
  * these pages: SENT for ever.  Same as setting the claim bytes, for VMMs that do
- * not map them; waits for a fill under way.
+ * not map them; waits for a fill under way.  It does not say which pages were DONE:
+ * for post-copy, where these are not written to again, map the bytes.
  */
 struct migdb_range {
 	__u32 size;
@@ -980,7 +982,7 @@ enum migdb_fault_answer {
  * page of the set that is not here yet is read at once, in front of what is read in
  * bulk, with its neighbours in the same 16 KiB of disk.  Asking again for a page that
  * is being fetched changes nothing but for a deadline of MIGDB_DEADLINE_NEVER, which
- * also takes up pages again that were given back because storage was slow or failed.
+ * also takes up pages again that were given back because storage was slow.
  *
  * Any thread; never sleeps for storage or for guest memory.  Errors: ENOENT (@addr is
  * not in the memory table), EINVAL (@deadline_ns).

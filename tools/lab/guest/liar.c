@@ -361,6 +361,8 @@ int main(void)
 	size_t lie = 0, last = sizeof(lies) / sizeof(lies[0]) - 1;
 	const char *word = getenv("liar");
 	void (*only)(int fd) = NULL;
+	struct sockaddr_vm peer;
+	socklen_t len;
 	int listener, fd;
 
 	mount("none", "/dev", "devtmpfs", 0, NULL);
@@ -384,10 +386,11 @@ int main(void)
 		die("vsock");
 	printf("liar: ready\n");
 	for (;;) {
-		fd = accept(listener, NULL, NULL);
+		len = sizeof(peer);
+		fd = accept(listener, (struct sockaddr *)&peer, &len);
 		if (fd < 0)
 			continue;
-		printf("liar: lie %zu\n", lie);
+		printf("liar: lie %zu, to port %u\n", lie, peer.svm_port);
 		if (hear(fd, MEM_HINT_MSG_HELLO))
 			(only ? only : lies[lie])(fd);
 		/* until the host, or a migration, ends it */

@@ -108,7 +108,7 @@ no_session_left() {
 	[ "$(on "$1" 'find /sys/kernel/migdb -mindepth 1 -type d | wc -l')" = 0 ]
 }
 
-plan 35
+plan 36
 install_packages cpio kmod
 kernel_ready
 payload=$BUILD/qemu-guest
@@ -130,6 +130,8 @@ check "the guest boots" boots
 silent='no answer on the guest.s hint channel: Connection timed out'
 wrong='no answer on the guest.s hint channel: Protocol error'
 lie "garbage" "source: ordinary, $wrong; destination: ordinary, the source sends all pages"
+check "QEMU has called from a privileged port" on a \
+	'grep -qE "liar: lie 0, to port (102[0-3]|10[01][0-9]|[5-9][0-9]{2})[^0-9]*$" /run/mixed.console'
 lie "a message that is too long" "source: ordinary, $wrong"
 lie "half a message, then silence" "source: ordinary, $silent"
 lie "silence" "source: ordinary, $silent"
