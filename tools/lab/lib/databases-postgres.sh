@@ -58,6 +58,24 @@ pg_agent_stop() {
 	dbs_sh 'kill $(pidof migdb-postgres); for i in $(seq 300); do pidof migdb-postgres >/dev/null || exit 0; sleep 0.1; done; exit 1'
 }
 
+# pg_trap SCHEMA: a user's operator there, which makes its owner a superuser when one
+# concatenates as the agent does; it is seen to work.
+pg_trap() {
+	pg_sql "CREATE ROLE mallory; GRANT CREATE ON SCHEMA public TO mallory;" \
+		"GRANT CREATE ON DATABASE postgres TO mallory" &&
+		pg_sql "SET ROLE mallory; CREATE SCHEMA IF NOT EXISTS $1;" \
+			"CREATE FUNCTION $1.trap(text, int) RETURNS text LANGUAGE plpgsql" \
+			"AS 'BEGIN ALTER ROLE mallory SUPERUSER; RETURN 0; END';" \
+			"CREATE OPERATOR $1.|| (LEFTARG = text, RIGHTARG = int, FUNCTION = $1.trap)" &&
+		pg_sql "SELECT 'PG_' || 15" && pg_trapped &&
+		pg_sql 'ALTER ROLE mallory NOSUPERUSER' && ! pg_trapped
+}
+
+pg_trapped() { [ "$(pg_sql "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'")" = t ]; }
+
+# Nobody has stepped into it; and it is gone.
+pg_trap_waits() { ! pg_trapped && pg_sql 'DROP OWNED BY mallory; DROP ROLE mallory'; }
+
 # Where the buffers are, as the server says it; and how many pages of them are used.
 pg_offset() { pg_sql "SELECT off FROM pg_shmem_allocations WHERE name = 'Buffer Blocks'"; }
 pg_used_pages() { pg_sql 'SELECT 2 * count(*) FROM pg_buffercache WHERE relfilenode IS NOT NULL'; }

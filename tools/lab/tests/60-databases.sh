@@ -15,7 +15,7 @@
 . "$TOP/tools/lab/lib/databases-redis.sh"
 . "$TOP/tools/lab/lib/databases-memcached.sh"
 
-declare -A PLAN=([mariadb]=12 [postgresql]=18 [redis]=7 [memcached]=14 [none]=3)
+declare -A PLAN=([mariadb]=12 [postgresql]=22 [redis]=7 [memcached]=14 [none]=3)
 SECTIONS=(mariadb postgresql redis memcached none)
 
 # at_least NAME WHAT PAGES PERMYRIAD: of PAGES pages at least that share is right.
@@ -97,7 +97,9 @@ section_postgresql() {
 	dbs_hints agent-only
 	pg_start
 	check "postgresql: they are aligned then" pg_aligned
+	check "postgresql: a user's operator in public is a trap" pg_trap public
 	check "postgresql: the agent finds the server" pg_agent_start
+	check "postgresql: and does not step into it" pg_trap_waits
 	check "postgresql: reads its tables again" pg_warm
 	pg_clean
 	check "postgresql: the buffers are compared" dbs_measure "$(pg_shared)"
@@ -115,7 +117,9 @@ section_postgresql() {
 	check "postgresql: without checksums" pg_set_checksums off
 	dbs_hints agent-only
 	pg_start
+	check "postgresql: one in a schema called as the agent's role is a trap" pg_trap postgres
 	check "postgresql: the agent finds it again" pg_agent_start
+	check "postgresql: and does not step into that" pg_trap_waits
 	pg_warm >/dev/null
 	check "postgresql: is written to, without checksums" pg_load -N -T 8
 	pg_clean

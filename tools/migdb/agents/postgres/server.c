@@ -34,9 +34,15 @@ int server_pid(const struct config *config)
 	return pid;
 }
 
-/* One row, its columns by blanks. */
+/*
+ * One row, its columns by blanks.  It runs as a superuser, in a database where
+ * others make functions and operators: nothing of theirs may be what a name or an
+ * operator here means.  Both statements are one string, so that they are of one
+ * session, and the second one is not reached without the first.
+ */
 static const char query[] =
-	"SELECT current_setting('server_version_num')::int / 10000,"
+	"SET search_path = pg_catalog;"
+	" SELECT current_setting('server_version_num')::int / 10000,"
 	" current_setting('block_size'),"
 	" (SELECT setting FROM pg_settings WHERE name = 'segment_size'),"
 	" (SELECT setting FROM pg_settings WHERE name = 'shared_buffers'),"
