@@ -41,6 +41,7 @@ static struct mhint_channel {
 	bool poked;
 	bool allow_local;
 	bool privileged_peer;
+	u32 max_freeze_ms;
 	struct mhint_sock listener;
 	struct mhint_sock conn;
 	struct mhint_proto *proto;
@@ -264,7 +265,8 @@ static bool accept_one(void)
 		return true;
 	}
 	sock_set_sndtimeo(sock->sk, DIV_ROUND_UP(MHINT_SEND_TIMEOUT_MS, 1000));
-	mhint_proto_open(channel.proto, &proto_ops, NULL);
+	mhint_proto_open(channel.proto, &proto_ops, NULL, channel.max_freeze_ms,
+			 now_ms());
 	sock_watch(&channel.conn, sock);
 	return true;
 }
@@ -321,16 +323,18 @@ static int serve(void *unused)
  * mhint_channel_start - listen for the host
  * @allow_local: take connections from this machine too; for tests
  * @privileged_peer: refuse peers whose port is not below 1024
+ * @max_freeze_ms: how long a table stays frozen at most
  *
  * Without vsock the module works all the same, and looks for it again from
  * time to time.
  *
  * Return: 0 or -ENOMEM; -EINTR when loading was interrupted.
  */
-int mhint_channel_start(bool allow_local, bool privileged_peer)
+int mhint_channel_start(bool allow_local, bool privileged_peer, u32 max_freeze_ms)
 {
 	channel.allow_local = allow_local;
 	channel.privileged_peer = privileged_peer;
+	channel.max_freeze_ms = max_freeze_ms;
 	init_waitqueue_head(&channel.wake);
 	channel.proto = kvzalloc(sizeof(*channel.proto), GFP_KERNEL);
 	if (!channel.proto)

@@ -94,7 +94,7 @@ int bpf_mhint_note_rq(struct request *rq, unsigned int nr_bytes, u64 flags);
 int mhint_kfunc_init(void);
 
 /* channel.c */
-int mhint_channel_start(bool allow_local, bool privileged_peer);
+int mhint_channel_start(bool allow_local, bool privileged_peer, u32 max_freeze_ms);
 void mhint_channel_stop(void);
 
 /* held.c */

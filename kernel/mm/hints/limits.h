@@ -36,6 +36,22 @@
 /* A host that does not read its answers is given up after so long. */
 #define MHINT_SEND_TIMEOUT_MS		2000
 
+/*
+ * A connection on which no migration is under way is closed after so long, whatever
+ * else it asks: others wait for it.  A VMM connects to send START, and has it sent
+ * well within the time that it gives the guest to answer (QEMU: 5 s).
+ */
+#define MHINT_IDLE_MS			10000
+
+/*
+ * How long a table stays frozen at most, whatever START says.  The host reads the
+ * table in the seconds after STARTED; what it loses if a migration takes longer are
+ * discardable pages, see mhint_proto_tick().
+ */
+#define MHINT_FREEZE_MS_MIN		1000
+#define MHINT_FREEZE_MS_DEFAULT		(3600 * 1000)
+#define MHINT_FREEZE_MS_MAX		(7 * 24 * 3600 * 1000)
+
 /* No vsock yet, or its port is taken: look again after so long. */
 #define MHINT_LISTEN_RETRY_MS		10000
 

@@ -33,6 +33,10 @@ static unsigned int walk_ms = MHINT_WALK_MS_DEFAULT;
 module_param(walk_ms, uint, 0444);
 MODULE_PARM_DESC(walk_ms, "milliseconds that a migration's start takes for what processes say");
 
+static unsigned int max_freeze_ms = MHINT_FREEZE_MS_DEFAULT;
+module_param(max_freeze_ms, uint, 0444);
+MODULE_PARM_DESC(max_freeze_ms, "milliseconds after which a migration is taken for over, whatever its host says");
+
 static bool allow_local;
 module_param(allow_local, bool, 0444);
 MODULE_PARM_DESC(allow_local, "for tests: let processes of this machine use the channel by vsock loopback");
@@ -54,6 +58,7 @@ static int __init mhint_init(void)
 	drain_ms = min(drain_ms, MHINT_DRAIN_MS_MAX);
 	ready_ms = min(ready_ms, MHINT_READY_MS_MAX);
 	walk_ms = min(walk_ms, MHINT_WALK_MS_MAX);
+	max_freeze_ms = clamp(max_freeze_ms, MHINT_FREEZE_MS_MIN, MHINT_FREEZE_MS_MAX);
 
 	mhint_events_init(ready_ms);
 	err = mhint_registry_init(ring_notes, drain_ms);
@@ -65,7 +70,7 @@ static int __init mhint_init(void)
 	err = mhint_sysfs_init();
 	if (err)
 		goto err_snapshot;
-	err = mhint_channel_start(allow_local, privileged_peer);
+	err = mhint_channel_start(allow_local, privileged_peer, max_freeze_ms);
 	if (err)
 		goto err_sysfs;
 	err = mhint_policy_init();

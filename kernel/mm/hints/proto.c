@@ -9,10 +9,12 @@
  */
 #include <linux/types.h>
 #include <linux/errno.h>
+#include <linux/minmax.h>
 #include <linux/string.h>
 #include <linux/build_bug.h>
 #include <asm/byteorder.h>
 
+#include "limits.h"
 #include "proto.h"
 
 static const struct mem_hint_msg *head_of(const struct mhint_proto *p)
@@ -60,9 +62,11 @@ u32 mhint_proto_error(struct mem_hint_msg *head, struct mem_hint_error *e,
  * @p: the connection
  * @ops: the rest
  * @ctx: passed to @ops
+ * @max_freeze_ms: after so long the table is thawed, whatever START says; not 0
+ * @now_ms: the clock of mhint_proto_received()
  */
 void mhint_proto_open(struct mhint_proto *p, const struct mhint_proto_ops *ops,
-		      void *ctx)
+		      void *ctx, u32 max_freeze_ms, u64 now_ms)
 {
 	BUILD_BUG_ON(MHINT_PROTO_OUT_SIZE > MEM_HINT_MSG_MAX_PAYLOAD);
 	BUILD_BUG_ON(sizeof(struct mem_hint_msg) != 16);
@@ -74,8 +78,9 @@ void mhint_proto_open(struct mhint_proto *p, const struct mhint_proto_ops *ops,
 	p->ctx = ctx;
 	p->state = MHINT_PROTO_NEW;
 	p->fill = 0;
+	p->max_freeze_ms = max_freeze_ms;
 	p->msg_deadline = MHINT_PROTO_NEVER;
-	p->freeze_deadline = MHINT_PROTO_NEVER;
+	p->state_deadline = now_ms + MHINT_IDLE_MS;
 }
 
 /*
@@ -151,7 +156,8 @@ static int do_start(struct mhint_proto *p, const void *payload, u64 now_ms)
 {
 	const struct mem_hint_start *start = payload;
 	struct mem_hint_started started = {};
-	u32 max_ms = le32_to_cpu(start->max_freeze_ms);
+	u32 max_ms = min_not_zero(le32_to_cpu(start->max_freeze_ms),
+				  p->max_freeze_ms);
 	int err;
 
 	if (p->state == MHINT_PROTO_NEW)
@@ -167,11 +173,11 @@ static int do_start(struct mhint_proto *p, const void *payload, u64 now_ms)
 	if (err)
 		return fail(p, err, "START: the table cannot be frozen now");
 	p->state = MHINT_PROTO_FROZEN;
-	p->freeze_deadline = max_ms ? now_ms + max_ms : MHINT_PROTO_NEVER;
+	p->state_deadline = now_ms + max_ms;
 	return reply(p, MEM_HINT_MSG_STARTED, &started, sizeof(started));
 }
 
-static int do_complete(struct mhint_proto *p, const void *payload)
+static int do_complete(struct mhint_proto *p, const void *payload, u64 now_ms)
 {
 	const struct mem_hint_complete *complete = payload;
 
@@ -183,7 +189,7 @@ static int do_complete(struct mhint_proto *p, const void *payload)
 		return fail(p, -EINVAL, "COMPLETE: unknown outcome");
 
 	p->state = MHINT_PROTO_READY;
-	p->freeze_deadline = MHINT_PROTO_NEVER;
+	p->state_deadline = now_ms + MHINT_IDLE_MS;
 	p->ops->thaw(p->ctx, le32_to_cpu(complete->outcome));
 	return reply(p, MEM_HINT_MSG_COMPLETED, NULL, 0);
 }
@@ -285,7 +291,7 @@ int mhint_proto_received(struct mhint_proto *p, u32 len, u64 now_ms)
 		err = do_start(p, payload, now_ms);
 		break;
 	default:
-		err = do_complete(p, payload);
+		err = do_complete(p, payload, now_ms);
 		break;
 	}
 	p->fill = 0;
@@ -303,14 +309,19 @@ u64 mhint_proto_deadline(const struct mhint_proto *p)
 {
 	if (p->state == MHINT_PROTO_CLOSED)
 		return MHINT_PROTO_NEVER;
-	return p->msg_deadline < p->freeze_deadline ? p->msg_deadline :
-						      p->freeze_deadline;
+	return min(p->msg_deadline, p->state_deadline);
 }
 
 /**
  * mhint_proto_tick - time has gone by
  * @p: the connection
  * @now_ms: the clock of mhint_proto_received()
+ *
+ * A host whose time is over while a migration is under way loses no more than when
+ * the connection breaks.  It has copied the table long ago, and verifies what it
+ * has; if it has not, a table that moves is one that it expects.  Only *discardable*
+ * is not verified: ERROR or the end of the connection tells a host that has agreed
+ * to it to send these pages (struct mem_hint_start).
  *
  * Return: 0; a negative errno: the connection is CLOSED, hang up.
  */
@@ -320,9 +331,11 @@ int mhint_proto_tick(struct mhint_proto *p, u64 now_ms)
 		return -ENOTCONN;
 	if (now_ms >= p->msg_deadline)
 		return fail(p, -ETIMEDOUT, "half a message");
-	if (now_ms >= p->freeze_deadline)
-		return fail(p, -ETIMEDOUT, "frozen for longer than START allows");
-	return 0;
+	if (now_ms < p->state_deadline)
+		return 0;
+	if (p->state == MHINT_PROTO_FROZEN)
+		return fail(p, -ETIMEDOUT, "frozen for longer than START or the guest allows");
+	return fail(p, -ETIMEDOUT, "no START in time");
 }
 
 /**

@@ -11,11 +11,15 @@
 /*
  * NEW      connected, HELLO has not come
  * READY    HELLO was answered
- * FROZEN   START was answered; left only by COMPLETE and by closing
+ * FROZEN   START was answered; left only by COMPLETE and by closing; for as long as
+ *          START says, and not longer than the guest allows
  * CLOSED   nothing is received or sent any more
  *
  *   NEW --HELLO--> READY --START--> FROZEN --COMPLETE--> READY
  *    any --error, time-out, hang-up--> CLOSED, and thawed if it was FROZEN
+ *
+ * NEW and READY together last for MHINT_IDLE_MS, from the connection or COMPLETE on;
+ * HELLO gives no more time.
  */
 enum mhint_proto_state {
 	MHINT_PROTO_NEW,
@@ -56,14 +60,15 @@ struct mhint_proto {
 	void *ctx;
 	enum mhint_proto_state state;
 	u32 fill;
+	u32 max_freeze_ms;	/* of START and of the guest; not 0 */
 	u64 msg_deadline;
-	u64 freeze_deadline;
+	u64 state_deadline;	/* to be FROZEN, or not to be it any more */
 	u8 buf[sizeof(struct mem_hint_msg) + MEM_HINT_MSG_MAX_PAYLOAD] __aligned(8);
 	u8 out[MHINT_PROTO_OUT_SIZE] __aligned(8);
 };
 
 void mhint_proto_open(struct mhint_proto *p, const struct mhint_proto_ops *ops,
-		      void *ctx);
+		      void *ctx, u32 max_freeze_ms, u64 now_ms);
 u32 mhint_proto_want(const struct mhint_proto *p, u8 **to);
 int mhint_proto_received(struct mhint_proto *p, u32 len, u64 now_ms);
 int mhint_proto_tick(struct mhint_proto *p, u64 now_ms);

@@ -3,7 +3,10 @@
 #include <kunit/test.h>
 #include <linux/string.h>
 
+#include "../limits.h"
 #include "../proto.h"
+
+#define GUEST_MAX_MS	100000	/* of freezing */
 
 struct peer {
 	struct mhint_proto p;
@@ -73,7 +76,7 @@ static struct peer *new_peer(struct kunit *test)
 	struct peer *peer = kunit_kzalloc(test, sizeof(*peer), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, peer);
-	mhint_proto_open(&peer->p, &ops, peer);
+	mhint_proto_open(&peer->p, &ops, peer, GUEST_MAX_MS, 0);
 	return peer;
 }
 
@@ -296,7 +299,6 @@ static void half_message(struct kunit *test)
 {
 	struct peer *peer = new_peer(test);
 
-	KUNIT_EXPECT_EQ(test, mhint_proto_deadline(&peer->p), MHINT_PROTO_NEVER);
 	say_hello(peer);
 	say_start(peer, 0);
 	feed(peer, "H", 1, 1, 1000);
@@ -325,7 +327,61 @@ static void frozen_too_long(struct kunit *test)
 	say_hello(peer);
 	say_start(peer, 50);
 	say_complete(peer);
-	KUNIT_EXPECT_EQ(test, 0, mhint_proto_tick(&peer->p, 1000000));
+	KUNIT_EXPECT_EQ(test, 0, mhint_proto_tick(&peer->p, 50));
+}
+
+/* The guest has a limit of its own: for who has none, and who has a longer one. */
+static void guest_limit(struct kunit *test)
+{
+	static const u32 asked[] = { 0, GUEST_MAX_MS, GUEST_MAX_MS + 1, ~0U };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(asked); i++) {
+		struct peer *peer = new_peer(test);
+
+		say_hello(peer);
+		KUNIT_EXPECT_EQ(test, 0, say_start(peer, asked[i]));
+		KUNIT_EXPECT_EQ(test, mhint_proto_deadline(&peer->p), GUEST_MAX_MS);
+		KUNIT_EXPECT_EQ(test, 0, mhint_proto_tick(&peer->p, GUEST_MAX_MS - 1));
+		expect_closed(test, peer, mhint_proto_tick(&peer->p, GUEST_MAX_MS),
+			      -ETIMEDOUT);
+		KUNIT_EXPECT_EQ(test, peer->thaws, 1);
+		KUNIT_EXPECT_EQ(test, peer->outcome, MEM_HINT_OUTCOME_UNKNOWN);
+	}
+}
+
+/* Who starts no migration makes room for others, whatever else it asks. */
+static void idle(struct kunit *test)
+{
+	struct mem_hint_complete c = {};
+	struct mem_hint_hello h = { .abi = cpu_to_le32(1) };
+	struct peer *peer = new_peer(test);
+
+	mhint_proto_open(&peer->p, &ops, peer, GUEST_MAX_MS, 7);
+	KUNIT_EXPECT_EQ(test, mhint_proto_deadline(&peer->p), 7 + MHINT_IDLE_MS);
+	KUNIT_EXPECT_EQ(test, 0, mhint_proto_tick(&peer->p, 7 + MHINT_IDLE_MS - 1));
+	expect_closed(test, peer, mhint_proto_tick(&peer->p, 7 + MHINT_IDLE_MS),
+		      -ETIMEDOUT);
+
+	peer = new_peer(test);
+	KUNIT_EXPECT_EQ(test, 0, say_hello(peer));
+	KUNIT_EXPECT_EQ(test, 0, message(peer, MEM_HINT_MSG_HELLO, &h, sizeof(h),
+					 MHINT_IDLE_MS - 1));
+	KUNIT_EXPECT_EQ(test, mhint_proto_deadline(&peer->p), MHINT_IDLE_MS);
+	expect_closed(test, peer, mhint_proto_tick(&peer->p, MHINT_IDLE_MS),
+		      -ETIMEDOUT);
+
+	/* A migration takes as long as it takes, and another one may follow. */
+	peer = new_peer(test);
+	say_hello(peer);
+	say_start(peer, 0);
+	KUNIT_EXPECT_EQ(test, 0, mhint_proto_tick(&peer->p, 2 * MHINT_IDLE_MS));
+	KUNIT_EXPECT_EQ(test, 0, message(peer, MEM_HINT_MSG_COMPLETE, &c, sizeof(c),
+					 2 * MHINT_IDLE_MS));
+	KUNIT_EXPECT_EQ(test, mhint_proto_deadline(&peer->p), 3 * MHINT_IDLE_MS);
+	expect_closed(test, peer, mhint_proto_tick(&peer->p, 3 * MHINT_IDLE_MS),
+		      -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, peer->thaws, 1);
 }
 
 static void hang_up_thaws(struct kunit *test)
@@ -387,6 +443,8 @@ static struct kunit_case proto_cases[] = {
 	KUNIT_CASE(longest_payload),
 	KUNIT_CASE(half_message),
 	KUNIT_CASE(frozen_too_long),
+	KUNIT_CASE(guest_limit),
+	KUNIT_CASE(idle),
 	KUNIT_CASE(hang_up_thaws),
 	KUNIT_CASE(failures_inside),
 	KUNIT_CASE(error_text),

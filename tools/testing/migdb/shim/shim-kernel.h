@@ -66,6 +66,8 @@ typedef unsigned int gfp_t;
 #define max_t(t, a, b)		({ t _a = (a); t _b = (b); _a > _b ? _a : _b; })
 #define min3(a, b, c)		min(min(a, b), c)
 #define clamp(v, lo, hi)	min(max(v, lo), hi)
+#define min_not_zero(a, b)	({ typeof(a) _p = (a); typeof(b) _q = (b); \
+				   _p && (!_q || _p < _q) ? _p : _q; })
 #define swap(a, b)		do { typeof(a) _t = (a); (a) = (b); (b) = _t; } while (0)
 
 #define __ffs64(x)		((unsigned int)__builtin_ctzll(x))

@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -286,6 +287,18 @@ static bool test_freeze_limit(void)
 	CHECK(channel_hello(fd, NULL, NULL, 0));
 	CHECK(channel_start(fd, 200) == MEM_HINT_MSG_STARTED);
 	CHECK(channel_refused(fd, ETIMEDOUT));
+	return channel_well();
+}
+
+/* Whoever connects and starts no migration does not keep the host out. */
+static bool test_idle(void)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	p.fd = channel_connect();
+	CHECK(channel_hello(p.fd, NULL, NULL, 0));
+	CHECK(poll(&p, 1, 60000) == 1);
+	CHECK(channel_refused(p.fd, ETIMEDOUT));
 	return channel_well();
 }
 
@@ -703,10 +716,11 @@ static bool test_stress(void)
 
 static bool test_unload_connected(void)
 {
-	int fd = channel_connect();
+	int fd;
 
-	CHECK(channel_hello(fd, NULL, NULL, 0));
 	CHECK(hints_stop(loader) == 0);
+	fd = channel_connect();
+	CHECK(channel_hello(fd, NULL, NULL, 0));
 	CHECK(!module_unload_wait());
 	CHECK(channel_refused(fd, ESHUTDOWN));
 	CHECK(channel_connect() < 0);
@@ -725,6 +739,25 @@ static bool test_disabled(void)
 	CHECK(!channel_send(fd, MEM_HINT_MSG_START, 1, &start, sizeof(start)));
 	CHECK(channel_refused(fd, ESHUTDOWN));
 	CHECK(channel_well());
+	CHECK(!module_unload_wait());
+	return true;
+}
+
+/* The guest's own limit, of a second here, for who has none and who has a long one. */
+static bool test_guest_freeze_limit(void)
+{
+	static const uint32_t asked[] = { 0, ~0U };
+	size_t i;
+
+	CHECK(!module_load("allow_local=1 max_freeze_ms=1"));
+	for (i = 0; i < ARRAY_SIZE(asked); i++) {
+		int fd = channel_connect();
+
+		CHECK(channel_hello(fd, NULL, NULL, 0));
+		CHECK(channel_start(fd, asked[i]) == MEM_HINT_MSG_STARTED);
+		CHECK(channel_refused(fd, ETIMEDOUT));
+		CHECK(channel_well());
+	}
 	CHECK(!module_unload_wait());
 	return true;
 }
@@ -784,6 +817,7 @@ static const struct test tests[] = {
 	{ "thaws when the connection is closed", test_thaw_on_close },
 	{ "thaws when the host is killed", test_thaw_on_kill },
 	{ "thaws when max_freeze_ms is over", test_freeze_limit },
+	{ "a connection without START is closed", test_idle },
 	{ "a second connection is refused", test_second_connection },
 	{ "a crowd that does not read holds nobody up", test_deaf_crowd },
 	{ "bad magic", test_bad_magic },
@@ -802,6 +836,7 @@ static const struct test tests[] = {
 	{ "freezing and thawing under I/O loses nothing", test_stress },
 	{ "unloading with a connection tells the host", test_unload_connected },
 	{ "START while disabled", test_disabled },
+	{ "thaws when max_freeze_ms of the guest is over", test_guest_freeze_limit },
 	{ "privileged_peer", test_privileged_peer },
 	{ "port taken at load", test_port_taken },
 };

@@ -305,7 +305,7 @@ static bool test_proto_random(void)
 		u64 now = 0;
 		int i, err = 0;
 
-		mhint_proto_open(p, &proto_ops, NULL);
+		mhint_proto_open(p, &proto_ops, NULL, 5000, now);
 		for (i = 0; i < 8; i++) {
 			static const u8 order[] = { 1, 4, 6, 1, 1, 4, 6, 4 };
 			struct mem_hint_msg h = {
