@@ -3,9 +3,12 @@
 #include <kunit/test.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "innodb/page.h"
 #include "memcached/items.h"
+#include "memcached/stream.h"
 #include "postgres/postgres.h"
 
 void say(const char *format, ...)
@@ -209,6 +212,41 @@ static void cold_ones(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, items_cold(&items, 0), (size_t)0);
 }
 
+static void not_too_many(struct kunit *test)
+{
+	struct items items = { .nr = ITEMS_MAX, .room = ITEMS_MAX, .bytes = 5 };
+
+	KUNIT_EXPECT_TRUE(test, items_add(&items, "key=a exp=-1 la=5 cas=1 fetch=no cls=1 size=9000", 8192));
+	KUNIT_EXPECT_EQ(test, items.nr, (size_t)ITEMS_MAX);
+	KUNIT_EXPECT_EQ(test, items.bytes, (uint64_t)5);
+}
+
+/* Also when the other end always has something to say, or room. */
+static void deadline(struct kunit *test)
+{
+	struct stream s;
+	char line[16];
+	int fds[2];
+
+	KUNIT_ASSERT_EQ(test, socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	KUNIT_ASSERT_TRUE(test, stream_open(&s, fds[0], now_us() + 60000000));
+	KUNIT_EXPECT_EQ(test, write(fds[1], "a\nb\nc", 5), (ssize_t)5);
+	KUNIT_EXPECT_TRUE(test, fgets(line, sizeof(line), s.in) != NULL);
+	KUNIT_EXPECT_STREQ(test, line, "a\n");
+	KUNIT_EXPECT_TRUE(test, fputs("hello", s.out) >= 0 && !fflush(s.out));
+	KUNIT_EXPECT_EQ(test, read(fds[1], line, sizeof(line)), (ssize_t)5);
+
+	s.until_us = now_us();
+	KUNIT_EXPECT_EQ(test, write(fds[1], "d\n", 2), (ssize_t)2);
+	KUNIT_EXPECT_TRUE(test, fgets(line, sizeof(line), s.in) != NULL);	/* was read */
+	KUNIT_EXPECT_STREQ(test, line, "b\n");
+	KUNIT_EXPECT_FALSE(test, fgets(line, sizeof(line), s.in) && line[1]);
+	KUNIT_EXPECT_TRUE(test, ferror(s.in));
+	KUNIT_EXPECT_TRUE(test, fputs("hello", s.out) < 0 || fflush(s.out));
+	stream_close(&s);
+	close(fds[1]);
+}
+
 static struct kunit_case agents_cases[] = {
 	KUNIT_CASE(spaces),
 	KUNIT_CASE(clean_and_dirty),
@@ -216,6 +254,8 @@ static struct kunit_case agents_cases[] = {
 	KUNIT_CASE(descriptors),
 	KUNIT_CASE(listed),
 	KUNIT_CASE(cold_ones),
+	KUNIT_CASE(not_too_many),
+	KUNIT_CASE(deadline),
 	{}
 };
 

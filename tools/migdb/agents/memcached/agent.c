@@ -31,6 +31,7 @@
 #include <migdb/hints.h>
 
 #include "items.h"
+#include "stream.h"
 
 #define CONFIG		"/etc/migdb/memcached.conf"
 #define RUN		"/run/migdb-memcached"
@@ -69,14 +70,6 @@ static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 	fputc('\n', stderr);
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000ULL + t.tv_nsec / 1000;
-}
-
 static void write_status(const char *state)
 {
 	FILE *f = fopen(RUN "/status.new", "we");
@@ -93,10 +86,22 @@ static void write_status(const char *state)
 
 /* ---- the server ------------------------------------------------------------- */
 
-static int connect_unix(void)
+/* A socket whose connect() takes no longer than that. */
+static int limited_socket(int family, int protocol, uint64_t until_us)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol);
+	uint64_t now = now_us(), us = now < until_us ? until_us - now : 1;
+	struct timeval limit = { us / 1000000, us % 1000000 };
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	return fd;
+}
+
+static int connect_unix(uint64_t until_us)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = limited_socket(AF_UNIX, 0, until_us);
 
 	if (fd < 0)
 		return -1;
@@ -106,14 +111,14 @@ static int connect_unix(void)
 		return -1;
 	}
 	memcpy(to.sun_path, config.server, strlen(config.server));
-	if ( connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to))) {
 		close(fd);
 		fd = -1;
 	}
 	return fd;
 }
 
-static int connect_tcp(void)
+static int connect_tcp(uint64_t until_us)
 {
 	struct addrinfo hint = { .ai_socktype = SOCK_STREAM }, *found, *a;
 	char host[256], *port;
@@ -127,7 +132,7 @@ static int connect_tcp(void)
 	if (getaddrinfo(host, port, &hint, &found))
 		return -1;
 	for (a = found; a && fd < 0; a = a->ai_next) {
-		fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+		fd = limited_socket(a->ai_family, a->ai_protocol, until_us);
 		if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen)) {
 			close(fd);
 			fd = -1;
@@ -137,48 +142,20 @@ static int connect_tcp(void)
 	return fd;
 }
 
-/* Two streams: one that was read from cannot be written to on a socket. */
-struct server {
-	FILE *in;
-	FILE *out;
-};
-
-static void server_close(struct server *s)
+/* A server that hangs, or is slow, must not hold up the start. */
+static bool server_open(struct stream *server, uint64_t until_us)
 {
-	if (s->in)
-		fclose(s->in);
-	if (s->out)
-		fclose(s->out);
-}
-
-/* A server that hangs must not hang the start. */
-static bool server_open(struct server *s, uint64_t wait_us)
-{
-	struct timeval limit = { wait_us / 1000000, wait_us % 1000000 + 1 };
-	int fd = config.server[0] == '/' ? connect_unix() : connect_tcp();
-	int other;
+	int fd = config.server[0] == '/' ? connect_unix(until_us) : connect_tcp(until_us);
 
 	if (fd < 0) {
 		say("%s: %s", config.server, strerror(errno));
 		return false;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	other = dup(fd);
-	s->in = fdopen(fd, "r");
-	s->out = other < 0 ? NULL : fdopen(other, "w");
-	if (s->in && s->out)
-		return true;
-	if (!s->in)
-		close(fd);
-	if (!s->out && other >= 0)
-		close(other);
-	server_close(s);
-	return false;
+	return stream_open(server, fd, until_us);
 }
 
 /* All that was sent has been done once this is answered. */
-static bool settle(struct server *server)
+static bool settle(struct stream *server)
 {
 	char line[128];
 
@@ -186,7 +163,7 @@ static bool settle(struct server *server)
 	       fgets(line, sizeof(line), server->in) && !strncmp(line, "VERSION ", 8);
 }
 
-static bool list(struct server *server, struct items *items)
+static bool list(struct stream *server, struct items *items)
 {
 	char line[1024];
 
@@ -239,19 +216,19 @@ static bool replace(FILE *to, const struct item *item)
 static void drop_zeros(void)
 {
 	char key[KEY_MAX_BYTES + 1];
-	struct server server;
+	struct stream server;
 	uint64_t i;
 
 	if (!nr_zeros)
 		return;
-	if (server_open(&server, 5000000)) {
+	if (server_open(&server, now_us() + 5000000)) {
 		for (i = 0; i < nr_zeros; i++) {
 			zero_key(i, zero_len[i], key);
 			if (fprintf(server.out, "delete %s noreply\r\n", key) < 0)
 				break;
 		}
 		settle(&server);
-		server_close(&server);
+		stream_close(&server);
 	}
 	nr_zeros = 0;
 }
@@ -261,7 +238,7 @@ static void start(uint64_t wait_us)
 	uint64_t began = now_us();
 	struct items items = {};
 	unsigned int *lens;
-	struct server server;
+	struct stream server;
 	size_t i, cold;
 
 	drop_zeros();
@@ -270,7 +247,7 @@ static void start(uint64_t wait_us)
 	status.dropped_bytes = 0;
 	if (config.keep >= 100)
 		return;
-	if (!server_open(&server, wait_us))
+	if (!server_open(&server, began + wait_us))
 		return;
 	if (!list(&server, &items))
 		goto out;
@@ -281,7 +258,8 @@ static void start(uint64_t wait_us)
 	if (!lens)
 		goto out;
 	zero_len = lens;
-	for (i = 0; i < cold && now_us() - began < wait_us; i++) {
+	/* What is sent is done in the time that is left then. */
+	for (i = 0; i < cold && now_us() - began < wait_us / 10 * 9; i++) {
 		if (!replace(server.out, &items.item[i]))
 			break;
 		status.dropped++;
@@ -289,7 +267,7 @@ static void start(uint64_t wait_us)
 	}
 	settle(&server);
 out:
-	server_close(&server);
+	stream_close(&server);
 	items_free(&items);
 	status.us = now_us() - began;
 }

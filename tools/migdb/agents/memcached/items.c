@@ -37,7 +37,8 @@ bool items_add(struct items *items, const char *line, uint32_t min_size)
 	long used;
 	int at;
 
-	if (!rest || sscanf(rest, " size=%u", &item.size) != 1 || item.size < min_size)
+	if (!rest || sscanf(rest, " size=%u", &item.size) != 1 || item.size < min_size ||
+	    items->nr >= ITEMS_MAX)
 		return true;
 	if (sscanf(line, "key=%750s exp=%*d la=%ld cas=%*u fetch=%3s %n", coded, &used,
 		   fetched, &at) != 3 || !decode(coded, key))

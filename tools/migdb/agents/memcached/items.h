@@ -8,6 +8,11 @@
 #include <stdint.h>
 
 #define KEY_MAX_BYTES	250	/* memcached's limit */
+/*
+ * More are left as they are.  300 MB of memory for the longest keys, and of the
+ * smallest items more than can be replaced in the time that a start may take.
+ */
+#define ITEMS_MAX	(1 << 20)
 
 struct item {
 	uint32_t used_s;	/* time of the last use */
@@ -24,7 +29,8 @@ struct items {
 };
 
 /*
- * Takes one line of "lru_crawler metadump"; items below @min_size are not kept.
+ * Takes one line of "lru_crawler metadump"; items below @min_size are not kept,
+ * nor are those beyond ITEMS_MAX.
  * False: no memory.
  */
 bool items_add(struct items *items, const char *line, uint32_t min_size);
