@@ -9,6 +9,7 @@
 #include "innodb/page.h"
 #include "memcached/items.h"
 #include "memcached/stream.h"
+#include "postgres/files.h"
 #include "postgres/postgres.h"
 
 void say(const char *format, ...)
@@ -164,6 +165,61 @@ static void descriptors(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, buffers_known(&s));
 }
 
+static uint64_t what_is_there(uint64_t i)
+{
+	return i + 1;
+}
+
+static void in_the_time(struct kunit *test)
+{
+	struct server s = { .nr_buffers = 1000 };
+	uint64_t desc[1000], i;
+
+	memset(desc, 0xff, sizeof(desc));
+	buffers_describe(&s, desc, what_is_there, UINT64_MAX);
+	for (i = 0; i < s.nr_buffers; i++)
+		KUNIT_EXPECT_EQ(test, desc[i], i + 1);
+	buffers_describe(&s, desc, what_is_there, now_us());
+	for (i = 0; i < s.nr_buffers; i++)
+		KUNIT_EXPECT_EQ(test, desc[i], (uint64_t)0);
+}
+
+static unsigned int nr_dropped;
+
+static void drop_one(struct file *f)
+{
+	nr_dropped += f->fd == -1;
+}
+
+/* Each field of a tag makes it another file, but blocks of one segment are of one. */
+static void files_of_blocks(struct kunit *test)
+{
+	enum { EACH = 5, ALL = EACH * EACH * EACH * EACH * EACH };
+	struct server s = { .segment_blocks = 100 };
+	struct files files = {};
+	struct file **made = kunit_kzalloc(test, ALL * sizeof(*made), GFP_KERNEL);
+	unsigned int i, round;
+	bool new;
+
+	for (round = 0; round < 3; round++)
+		for (i = 0; i < ALL; i++) {
+			struct tag t = { i % 5, i / 5 % 5, i / 25 % 5, i / 125 % 5,
+					 i / 625 * 100 + 33 * round };
+			struct file *f = files_get(&files, &s, &t, &new);
+
+			KUNIT_ASSERT_NOT_NULL(test, f);
+			KUNIT_EXPECT_EQ(test, new, round == 0);
+			if (new)
+				made[i] = f;
+			KUNIT_EXPECT_PTR_EQ(test, f, made[i]);
+			KUNIT_EXPECT_EQ(test, f->tag.block, i / 625 * 100);
+			KUNIT_EXPECT_PTR_EQ(test, files_get(&files, &s, &t, &new), f);
+		}
+	files_free(&files, drop_one);
+	KUNIT_EXPECT_EQ(test, nr_dropped, (unsigned int)ALL);
+	KUNIT_EXPECT_TRUE(test, !files.first && !files.last && !files.tree);
+}
+
 /* ---- memcached ----------------------------------------------------------------- */
 
 static void listed(struct kunit *test)
@@ -252,6 +308,8 @@ static struct kunit_case agents_cases[] = {
 	KUNIT_CASE(clean_and_dirty),
 	KUNIT_CASE(paths),
 	KUNIT_CASE(descriptors),
+	KUNIT_CASE(in_the_time),
+	KUNIT_CASE(files_of_blocks),
 	KUNIT_CASE(listed),
 	KUNIT_CASE(cold_ones),
 	KUNIT_CASE(not_too_many),

@@ -25,18 +25,14 @@
 
 #include <migdb/hints.h>
 
+#include "files.h"
 #include "postgres.h"
 
 #define CONFIG		"/etc/migdb/postgres.conf"
 #define RUN		"/run/migdb-postgres"
 #define LOOK_MS		5000	/* is it the same server? */
 #define BRING_LOOKS	6	/* in each sixth look: what buffers are in use? */
-
-struct file {
-	struct tag tag;		/* of its first block */
-	int fd;			/* -1: it cannot be named */
-	uint32_t number;
-};
+#define BRING_BUFFERS	4096	/* at a time, between looks at the clock */
 
 static struct config config = {
 	.data = "/var/lib/postgresql/15/main",
@@ -45,8 +41,7 @@ static struct config config = {
 };
 static struct migdb_hints *hints;
 static struct server server;
-static struct file *files;
-static size_t nr_files, room;
+static struct files files;
 static uint64_t *desc;
 static uint32_t pool;
 static bool named;
@@ -71,7 +66,7 @@ void say(const char *format, ...)
 	fputc('\n', stderr);
 }
 
-static uint64_t now_us(void)
+uint64_t now_us(void)
 {
 	struct timespec t;
 
@@ -96,42 +91,16 @@ static void write_status(const char *state)
 
 /* ---- files ------------------------------------------------------------------ */
 
-static bool same_file(const struct tag *a, const struct tag *b)
-{
-	return a->relation == b->relation && a->fork == b->fork && a->block == b->block &&
-	       a->database == b->database && a->tablespace == b->tablespace;
-}
-
-/* Blocks of one relation are often in a row: the last one is looked at first. */
 static struct file *file_of(const struct tag *tag)
 {
-	struct tag key = *tag;
 	char path[PATH_MAX + 256];
-	static size_t last;
 	struct file *f;
-	size_t i;
+	bool made;
 	int n;
 
-	key.block = server.segment_blocks ?
-		tag->block / server.segment_blocks * server.segment_blocks : 0;
-	if (last < nr_files && same_file(&files[last].tag, &key))
-		return &files[last];
-	for (i = 0; i < nr_files; i++)
-		if (same_file(&files[i].tag, &key)) {
-			last = i;
-			return &files[i];
-		}
-	if (nr_files == room) {
-		f = realloc(files, (room + 256) * sizeof(*files));
-		if (!f)
-			return NULL;
-		files = f;
-		room += 256;
-	}
-	last = nr_files++;
-	f = &files[last];
-	f->tag = key;
-	f->fd = -1;
+	f = files_get(&files, &server, tag, &made);
+	if (!f || !made || status.files >= FILES_MAX)
+		return f;
 	n = snprintf(path, sizeof(path), "%s/", config.data);
 	if (!tag_path(&server, tag, path + n, sizeof(path) - n))
 		return f;
@@ -148,26 +117,27 @@ static struct file *file_of(const struct tag *tag)
 /* A file that has anything to be written back is left out as a whole. */
 static void sync_files(uint64_t until_us)
 {
-	size_t i;
+	struct file *f;
 
-	for (i = 0; i < nr_files && now_us() < until_us; i++)
-		if (files[i].fd >= 0)
-			fdatasync(files[i].fd);
+	for (f = files.first; f && now_us() < until_us; f = f->next)
+		if (f->fd >= 0)
+			fdatasync(f->fd);
+}
+
+static void drop_file(struct file *f)
+{
+	if (f->fd < 0)
+		return;
+	migdb_hints_unfile(hints, f->number);
+	close(f->fd);
 }
 
 static void forget(void)
 {
-	size_t i;
-
 	if (named)
 		migdb_hints_unpool(hints, pool);
 	named = false;
-	for (i = 0; i < nr_files; i++)
-		if (files[i].fd >= 0) {
-			migdb_hints_unfile(hints, files[i].number);
-			close(files[i].fd);
-		}
-	nr_files = 0;
+	files_free(&files, drop_file);
 }
 
 /* ---- buffers ---------------------------------------------------------------- */
@@ -180,16 +150,21 @@ static void bring(uint64_t from, uint64_t to)
 			(to - from) * server.block_size, MADV_POPULATE_READ);
 }
 
-static void bring_all(void)
+static void bring_all(uint64_t until_us)
 {
 	uint64_t i, from = 0;
 	struct tag tag;
 
-	for (i = 0; i < server.nr_buffers; i++)
-		if (buffer_state(&server, i, &tag) == BUFFER_NOTHING) {
-			bring(from, i);
-			from = i + 1;
-		}
+	for (i = 0; i < server.nr_buffers; i++) {
+		bool used = buffer_state(&server, i, &tag) != BUFFER_NOTHING;
+
+		if (used && i - from < BRING_BUFFERS)
+			continue;
+		bring(from, i);
+		if (now_us() >= until_us)
+			return;
+		from = used ? i : i + 1;
+	}
 	bring(from, i);
 }
 
@@ -217,7 +192,7 @@ static uint64_t describe(uint64_t i)
 
 static void start(uint32_t wait_ms)
 {
-	uint64_t began = now_us(), i;
+	uint64_t began = now_us(), until = began + wait_ms * 800;	/* of 1000 */
 	int err;
 
 	forget();
@@ -227,16 +202,15 @@ static void start(uint32_t wait_ms)
 	status.files = 0;
 	if (!server.pid || server_pid(&config) != server.pid)
 		return;
-	bring_all();
-	for (i = 0; i < server.nr_buffers; i++)
-		migdb_desc_store(&desc[i], describe(i));
+	bring_all(until);
+	buffers_describe(&server, desc, describe, until);
 	err = migdb_hints_pool(hints, server.memory + server.blocks_at, server.block_size,
 			       server.nr_buffers, desc, &pool);
 	if (err)
 		say("%s", migdb_hints_strerror(MIGDB_HINTS_CALL_POOL, err));
 	named = !err;
 	if (config.sync)
-		sync_files(began + wait_ms * 600);	/* of 1000 */
+		sync_files(began + wait_ms * 600);
 	status.us = now_us() - began;
 }
 
@@ -370,7 +344,7 @@ int main(int argc, char **argv)
 	while (!stop) {
 		look_for_server();
 		if (server.pid && !(looks++ % BRING_LOOKS))
-			bring_all();	/* now, not when a migration waits for it */
+			bring_all(UINT64_MAX);	/* now, not when a migration waits for it */
 		write_status(server.pid ? "waiting" : "no server");
 		while (!stop && poll(&p, 1, LOOK_MS) > 0) {
 			if (migdb_hints_read_event(p.fd, &event))

@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <migdb/hints.h>
+
 #include "postgres.h"
+
+#define CLOCK_BUFFERS	64	/* between looks at the clock */
 
 enum {
 	DESC_BYTES	= 64,
@@ -57,6 +61,19 @@ enum buffer buffer_state(const struct server *server, uint64_t i, struct tag *ta
 	tag->fork = word(d + 12);
 	tag->block = word(d + 16);
 	return state & STATE_DIRTY ? BUFFER_DIRTY : BUFFER_CLEAN;
+}
+
+void buffers_describe(const struct server *server, uint64_t *desc,
+		      uint64_t (*describe)(uint64_t i), uint64_t until_us)
+{
+	bool in_time = true;
+	uint64_t i;
+
+	for (i = 0; i < server->nr_buffers; i++) {
+		if (in_time && i % CLOCK_BUFFERS == 0)
+			in_time = now_us() < until_us;
+		migdb_desc_store(&desc[i], in_time ? describe(i) : 0);
+	}
 }
 
 bool tag_path(const struct server *server, const struct tag *tag, char *path, size_t size)

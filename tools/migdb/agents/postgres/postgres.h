@@ -42,6 +42,8 @@ enum buffer { BUFFER_NOTHING, BUFFER_CLEAN, BUFFER_DIRTY };
 
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+uint64_t now_us(void);	/* CLOCK_MONOTONIC */
+
 /* server.c */
 int server_pid(const struct config *config);
 /* 0; 1: it does not answer, it may be starting; -1 after it has said why. */
@@ -52,6 +54,12 @@ void server_detach(struct server *server);
 /* Are there descriptors of the form that we know? */
 bool buffers_known(const struct server *server);
 enum buffer buffer_state(const struct server *server, uint64_t i, struct tag *tag);
+/*
+ * Says in @desc what @describe() says of each buffer.  Of those that are left when the
+ * time is over nothing is said, whatever was said before.
+ */
+void buffers_describe(const struct server *server, uint64_t *desc,
+		      uint64_t (*describe)(uint64_t i), uint64_t until_us);
 /* False: it is no file that keeps its blocks. */
 bool tag_path(const struct server *server, const struct tag *tag, char *path, size_t size);
 
