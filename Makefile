@@ -18,7 +18,7 @@ help:
 	@echo '  make check-debug     those of both modules in a kernel with KASAN, UBSAN, lockdep and'
 	@echo '                       kmemleak; tools/lab/check --debug PART... runs some'
 	@echo '  make check-kernels   those of the guest part on kernels that have both in the tree: built in,'
-	@echo '                       as modules, with lockdown=integrity, and without them'
+	@echo '                       as modules, with lockdown=integrity, and without them; and some of the host part'
 	@echo '  make bench           figures that need no database: build/bench/result.json'
 	@echo '  make bench-guest     what hints cost a database in the guest, and how much they name'
 	@echo

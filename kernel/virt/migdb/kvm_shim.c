@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The dirty ring, consumed in the kernel on a stock KVM.
+ * The dirty ring, consumed in the kernel.
  *
  * KVM pushes an entry when a vCPU first writes to a protected page; the consumer
  * marks it harvested (RESET) and asks for a reset, which re-protects the page and
  * flushes TLBs; only then may the page be read (Documentation/virt/kvm/api.rst,
  * KVM_CAP_DIRTY_LOG_RING).  user space normally does that through the mmapped
- * ring.  Here the module walks vcpu->dirty_ring.dirty_gfns itself and resets
- * through the VM file's ioctl, so that no symbol beyond file_is_kvm() is needed.
+ * ring.  Here the module walks vcpu->dirty_ring.dirty_gfns itself.  On a stock KVM it
+ * resets through the VM file's ioctl, so that no symbol beyond file_is_kvm() is
+ * needed; a KVM with patches/linux has calls for that (kvm_ring.h).
  *
  * The protocol has a single consumer.  A second one (a VMM that goes on reaping)
  * would take entries that we never see: each vCPU's reset index is compared with
- * the one that we left behind, and a difference is reported as -ESTALE.
+ * the one that we left behind, and a difference is reported as -ESTALE.  So is an
+ * entry that somebody else has marked, where KVM let nobody else reset it.
  *
  * An entry names a slot by its number; what memory is in that slot is looked up when
  * the entry is consumed.  If slots were changed in between, the number may be other
@@ -30,6 +32,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "kvm_ring.h"
 #include "kvm_shim.h"
 
 struct migdb_kvm {
@@ -110,6 +113,7 @@ void migdb_kvm_unbind(struct migdb_kvm *k)
 {
 	if (!k)
 		return;
+	migdb_kvm_leave_ring(k);
 	fput(k->file);
 	kvfree(k->next);
 	kfree(k);
@@ -120,13 +124,22 @@ const void *migdb_kvm_id(const struct migdb_kvm *k)
 	return k->kvm;
 }
 
-void migdb_kvm_take_ring(struct migdb_kvm *k)
+int migdb_kvm_take_ring(struct migdb_kvm *k)
 {
+	int ret = migdb_ring_acquire(k->kvm, k);
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
+	if (ret)
+		return ret;
 	kvm_for_each_vcpu(i, vcpu, k->kvm)
 		k->next[vcpu->vcpu_idx] = READ_ONCE(vcpu->dirty_ring.reset_index);
+	return 0;
+}
+
+void migdb_kvm_leave_ring(struct migdb_kvm *k)
+{
+	migdb_ring_release(k->kvm, k);
 }
 
 /*
@@ -309,7 +322,7 @@ int migdb_kvm_harvest(struct migdb_kvm *k, struct migdb_kvm_pass *pass, unsigned
 
 	/* Even after an error: what was marked must be re-protected. */
 	if (*n) {
-		nr_reset = vfs_ioctl(k->file, KVM_RESET_DIRTY_RINGS, 0);
+		nr_reset = migdb_ring_reset(k->file, k, *n);
 		if (!ret && nr_reset != *n)
 			ret = -ESTALE;
 	} else if (!ret && first && k->gen_known && stable) {

@@ -37,8 +37,13 @@ struct migdb_kvm *migdb_kvm_bind(int fd);
 void migdb_kvm_unbind(struct migdb_kvm *k);
 /* Same value for the same VM: to refuse a second session. */
 const void *migdb_kvm_id(const struct migdb_kvm *k);
-/* From here on a reset by anybody else is seen. */
-void migdb_kvm_take_ring(struct migdb_kvm *k);
+/*
+ * From here on a reset by anybody else is seen, or refused to them where KVM knows
+ * its consumer: 0, or EBUSY if that is another one.
+ */
+int migdb_kvm_take_ring(struct migdb_kvm *k);
+/* User space has the ring again.  Also without having had it. */
+void migdb_kvm_leave_ring(struct migdb_kvm *k);
 /*
  * 0 if every slot logs and none is guest_memfd; else EOPNOTSUPP.  The first success
  * fixes the memory slots that entries may name, see migdb_kvm_harvest().
@@ -72,7 +77,12 @@ static inline const void *migdb_kvm_id(const struct migdb_kvm *k)
 	return NULL;
 }
 
-static inline void migdb_kvm_take_ring(struct migdb_kvm *k) { }
+static inline int migdb_kvm_take_ring(struct migdb_kvm *k)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void migdb_kvm_leave_ring(struct migdb_kvm *k) { }
 
 static inline int migdb_kvm_check_slots(struct migdb_kvm *k)
 {

@@ -304,6 +304,8 @@ static void migdb_start_undo(struct migdb_session *s)
 	mutex_lock(&migdb_sessions_lock);
 	migdb_nr_sessions--;
 	mutex_unlock(&migdb_sessions_lock);
+	if (s->kvm)
+		migdb_kvm_leave_ring(s->kvm);
 	migdb_source_destroy(s);
 	migdb_dest_destroy(s);
 	migdb_tx_purge(s);
@@ -410,14 +412,15 @@ int migdb_session_start(struct migdb_session *s, struct migdb_start __user *uarg
 	arg->out_rx_fd = fds.fd[1];
 	arg->out_map_fd = fds.fd[2];
 	arg->__reserved2 = 0;
-	if (copy_to_user(uarg, arg, min_t(size_t, usize, sizeof(*arg)))) {
-		migdb_fds_put(&fds);
+	/* late: until START has returned, a VMM may be emptying the rings itself */
+	ret = s->kvm ? migdb_kvm_take_ring(s->kvm) : 0;
+	if (!ret && copy_to_user(uarg, arg, min_t(size_t, usize, sizeof(*arg))))
 		ret = -EFAULT;
+	if (ret) {
+		migdb_fds_put(&fds);
 		goto undo;
 	}
 
-	if (s->kvm)
-		migdb_kvm_take_ring(s->kvm);
 	s->started_ns = ktime_get_ns();
 	migdb_session_state(s, migdb_fsm_next(s->state, s->role == MIGDB_ROLE_SOURCE ?
 					      MIGDB_EV_START_SOURCE : MIGDB_EV_START_DEST));
@@ -445,6 +448,9 @@ void migdb_session_close(struct migdb_session *s)
 	migdb_session_log(s, migdb_state(s) == MIGDB_STATE_DONE ? "done" : "closed");
 	migdb_session_dir_remove(s);
 
+	/* nobody is left who harvests; before another session can bind the VM */
+	if (s->kvm)
+		migdb_kvm_leave_ring(s->kvm);
 	mutex_lock(&migdb_sessions_lock);
 	list_del_init(&s->node);
 	mutex_unlock(&migdb_sessions_lock);

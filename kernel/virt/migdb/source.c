@@ -117,6 +117,9 @@ void migdb_source_freeze(struct migdb_session *s)
 {
 	mutex_lock(&s->src->set_lock);
 	s->src->frozen = true;
+	/* no harvest any more: what is in the rings is the VMM's */
+	if (s->kvm)
+		migdb_kvm_leave_ring(s->kvm);
 	mutex_unlock(&s->src->set_lock);
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The only file that includes vhost's private header.  vhost.h is not installed
- * with kernel headers and its structs change between stable releases: it must be
- * the one of exactly the running kernel's source.
+ * The only file that knows vhost's insides.  With patches/linux <linux/vhost.h> has them.
+ * A stock kernel's vhost.h is private and not installed with its headers, and its structs
+ * change between stable releases: it must be the one of exactly the running kernel's
+ * source.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -10,7 +11,9 @@
 #include <linux/vhost_iotlb.h>
 
 #include <uapi/linux/migdb.h>
+#ifndef _VHOST_H
 #include "vhost.h"
+#endif
 #include "vhost_glue.h"
 
 struct migdb_vhost_lane {

@@ -90,6 +90,7 @@ void vm_log(struct vm *vm, bool on);
 /* Both OR into @bitmap and re-arm what they return. */
 u64 vm_get_dirty_bitmap(struct vm *vm, u64 *bitmap);
 u64 vm_ring_reap(struct vm *vm, u64 *bitmap);
+u64 vm_ring_mark(struct vm *vm, u64 *bitmap);	/* the same without KVM_RESET_DIRTY_RINGS */
 
 /* Gives pages back to the host: they are zero then, and no log has it. */
 void vm_discard(struct vm *vm, u64 page, u64 count);

@@ -456,7 +456,7 @@ static void find_start(struct vm_cpu *cpu)
 		}
 }
 
-u64 vm_ring_reap(struct vm *vm, u64 *bitmap)
+u64 vm_ring_mark(struct vm *vm, u64 *bitmap)
 {
 	u64 n = 0;
 	int i;
@@ -474,6 +474,13 @@ u64 vm_ring_reap(struct vm *vm, u64 *bitmap)
 			n++;
 		}
 	}
+	return n;
+}
+
+u64 vm_ring_reap(struct vm *vm, u64 *bitmap)
+{
+	u64 n = vm_ring_mark(vm, bitmap);
+
 	/* Only after this do later writes make new entries. */
 	if (n && ioctl(vm->fd, KVM_RESET_DIRTY_RINGS, 0) < 0)
 		fail("KVM_RESET_DIRTY_RINGS");
