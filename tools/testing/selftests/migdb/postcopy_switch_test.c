@@ -82,6 +82,51 @@ TEST_F(pc, hold_mistrusts_a_page_that_was_sent_before_its_record)
 	ASSERT_TRUE(r->missing[page / 64] >> (page % 64) & 1);
 }
 
+/*
+ * The source has not heard of all that is built, and does not wait: such a page is DONE,
+ * not missing, and among what is to be sent.  It is to stay where it is.
+ */
+TEST_F_TIMEOUT(pc, built_and_to_be_sent, 60)
+{
+	u64 page, i, moved, left, both = 0;
+	struct rig *r = &self->r;
+	struct migdb_run runs[64];
+	struct wire w = {};
+	u8 todo[PAGES] = {};
+	u32 nr, k;
+
+	ASSERT_OK(begin(r, r->disk));
+	ASSERT_LT(0, wait_built(&r->dst, 64));
+	ASSERT_OK(mdb_seal(&r->src, NULL, NULL));
+	ASSERT_OK(wire_pull(&w, &r->src));
+	ASSERT_OK(wire_push(&w, &r->dst));
+	wire_free(&w);
+	ASSERT_OK(mdb_reclaim(&r->src, &moved));
+	ASSERT_LT(0, moved);
+	do {
+		ASSERT_OK(mdb_dequeue(&r->src, runs, 64, ~0ULL, &nr, &left));
+		for (k = 0; k < nr; k++)
+			for (i = 0; i < runs[k].count; i++)
+				todo[runs[k].first + i] = 1;
+	} while (nr);
+	r->missing = calloc(PAGES / 64, 8);
+	ASSERT_OK(mdb_hold(&r->dst, r->missing, NULL));
+	for (page = 0; page < PAGES; page++) {
+		if (!todo[page] || mdb_claim_of(&r->dst, page) != MIGDB_CLAIM_DONE)
+			continue;
+		ASSERT_FALSE(r->missing[page / 64] >> (page % 64) & 1);
+		both++;
+	}
+	ASSERT_LT(0, both);
+	ASSERT_OK(rig_postcopy(r));
+	for (page = 0; page < PAGES; page++)
+		if (todo[page])
+			ASSERT_OK(rig_place(r, page));
+	ASSERT_OK(full_speed());
+	ASSERT_OK(server_start(&self->v, r));
+	ARRIVE();
+}
+
 /* No page is written while it is held, whatever comes home; then it goes on. */
 TEST_F_TIMEOUT(pc, nothing_is_written_while_held, 60)
 {

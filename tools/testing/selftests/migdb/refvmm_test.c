@@ -515,6 +515,20 @@ TEST_F_TIMEOUT(refvmm, postcopy_without_migdb, 180)
 	CHECK_ORDINARY();
 }
 
+/*
+ * The source takes back what it has not heard of: pages that are built are among what it
+ * has still to send.  They are there, and nobody would place them again.
+ */
+TEST_F_TIMEOUT(refvmm, postcopy_sends_what_is_built, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--ring --postcopy --at-switch unheard --seed 37 " LATE);
+	CHECK_BUILT();
+	ASSERT_LT(0, refvmm_number(&self->v, "spared", 0)) TH_LOG("%s", self->v.last);
+	TH_LOG("%lld pages were built and to be sent",
+	       (long long)refvmm_number(&self->v, "spared", 0));
+}
+
 /* The operator switches it off while the guest waits for pages of it. */
 TEST_F_TIMEOUT(refvmm, postcopy_disabled_in_the_middle, 180)
 {

@@ -72,6 +72,7 @@ struct result {
 	u32 state, reason;
 	u32 workers, reserved;
 	u64 postcopy_built, faults, faults_fetching, faults_built, faults_late, asked;
+	u64 spared;
 };
 
 #define MSG_MAX_BYTES	(1U << 20)

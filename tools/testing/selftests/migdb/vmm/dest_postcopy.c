@@ -5,7 +5,8 @@
  * The API in the order of the switch, and why in this one:
  *	write(rx)	all frames, up to the end mark: what is built is what the source has
  *	MIGDB_HOLD	from here on the kernel writes no page, and says which are missing
- *	UFFDIO_REGISTER, then punch: what is taken out of memory stays out
+ *	UFFDIO_REGISTER, then punch: what is taken out of memory stays out, and what is
+ *			built stays in
  *	MIGDB_POSTCOPY	missing pages are placed by UFFDIO_COPY only, here and in the kernel
  *	the guest runs	who touches a missing page waits: MIGDB_FAULT
  *
@@ -146,7 +147,12 @@ static void *fault_thread(void *arg)
 	return NULL;
 }
 
-/* Out of memory: what the source has still to send, and what migdb calls missing. */
+/*
+ * Out of memory: what migdb calls missing, and what the source has still to send.  But not
+ * what is DONE: that is right since HOLD, and the source has it in its todo only because
+ * it has not heard of that.  Nobody would place it again: to migdb, and to place(), it is
+ * there.
+ */
 static int punch(struct dest *d, const u64 *missing)
 {
 	u64 page;
@@ -157,6 +163,10 @@ static int punch(struct dest *d, const u64 *missing)
 
 		if (!((d->todo[page / 64] | missing[page / 64]) & bit))
 			continue;
+		if (!(missing[page / 64] & bit) && claim_of(d, page) == MIGDB_CLAIM_DONE) {
+			d->spared++;
+			continue;
+		}
 		vm_discard(d->vm, page, 1);
 		d->page[page] = PAGE_MISSING;
 		d->missing++;
@@ -297,6 +307,7 @@ static void save(struct dest *d)
 	d->result.faults_built = st.out_faults_built;
 	d->result.faults_late = st.out_faults_late;
 	d->result.asked = d->asked;
+	d->result.spared = d->spared;
 }
 
 /* The source has no more.  If we lack some, it is told which. */

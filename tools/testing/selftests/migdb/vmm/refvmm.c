@@ -61,6 +61,7 @@ static const char usage[] =
 "  --die-after KIB  the destination kills itself after so much\n"
 "  --die-after-ms N or so long after it has answered\n"
 "  --die-after-switch-ms N  the source kills itself so long after the switch\n"
+"  --at-switch unheard  comes about just then; the guest must not see it\n"
 "exit: 0 migrated and identical, 1 not migrated (the guest runs on here and\n"
 "checked itself), 2 memory or guest wrong, 3 usage or environment\n";
 
@@ -100,11 +101,18 @@ static enum fault parse_fault(const char *name)
 	die(name, EINVAL);
 }
 
+static enum at_switch parse_at_switch(const char *name)
+{
+	if (!strcmp(name, "unheard"))
+		return AT_SWITCH_UNHEARD;
+	die(name, EINVAL);
+}
+
 enum {
 	OPT_MEM = 256, OPT_CPUS, OPT_MEMORY, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
 	OPT_NO_MIGDB, OPT_SEED, OPT_RATE, OPT_POOL, OPT_HEAP, OPT_MODIFY, OPT_BANDWIDTH,
 	OPT_MAX_MS, OPT_GRACE, OPT_WARM, OPT_AFTER, OPT_ROUND, OPT_ATTEMPTS, OPT_PROGRESS,
-	OPT_ADAPTIVE, OPT_POSTCOPY, OPT_SWITCH, OPT_DIE_SWITCH,
+	OPT_ADAPTIVE, OPT_POSTCOPY, OPT_SWITCH, OPT_DIE_SWITCH, OPT_AT_SWITCH,
 	OPT_BALLOON, OPT_DISCARD, OPT_WORKERS, OPT_CLAIM, OPT_SESSION,
 	OPT_FAULT, OPT_CUT, OPT_DIE, OPT_DIE_MS, OPT_PAIR, OPT_TO, OPT_FROM, OPT_HELP,
 };
@@ -128,6 +136,7 @@ static const struct option long_options[] = {
 	{ "die-after-ms", 1, NULL, OPT_DIE_MS },
 	{ "postcopy", 2, NULL, OPT_POSTCOPY }, { "switch-ms", 1, NULL, OPT_SWITCH },
 	{ "die-after-switch-ms", 1, NULL, OPT_DIE_SWITCH },
+	{ "at-switch", 1, NULL, OPT_AT_SWITCH },
 	{ "pair", 0, NULL, OPT_PAIR }, { "to", 1, NULL, OPT_TO },
 	{ "from", 1, NULL, OPT_FROM }, { "help", 0, NULL, OPT_HELP }, {}
 };
@@ -280,6 +289,9 @@ static void parse(int argc, char **argv, struct options *o)
 		case OPT_DIE_SWITCH:
 			o->die_after_switch_ms = number(optarg);
 			break;
+		case OPT_AT_SWITCH:
+			o->at_switch = parse_at_switch(optarg);
+			break;
 		case OPT_PAIR:
 			o->pair = true;
 			break;
@@ -365,11 +377,12 @@ static void print_outcome(const struct options *o, const struct outcome *out, in
 	for (i = 1; i < MIGDB_NR_REASONS; i++)
 		printf("%s\"%s\":%llu", i > 1 ? "," : "", mdb_reason_name(i),
 		       (unsigned long long)r->by_reason[i]);
-	printf("}},\"requests\":%llu,\"requests_in_set\":%llu,\"postcopy\":{\"postcopy_built\":%llu,\"faults\":%llu,\"faults_fetching\":%llu,\"faults_built\":%llu,\"faults_late\":%llu,\"asked\":%llu}",
+	printf("}},\"requests\":%llu,\"requests_in_set\":%llu,\"postcopy\":{\"postcopy_built\":%llu,\"faults\":%llu,\"faults_fetching\":%llu,\"faults_built\":%llu,\"faults_late\":%llu,\"asked\":%llu,\"spared\":%llu}",
 	       (unsigned long long)out->requests, (unsigned long long)out->requests_in_set,
 	       (unsigned long long)r->postcopy_built, (unsigned long long)r->faults,
 	       (unsigned long long)r->faults_fetching, (unsigned long long)r->faults_built,
-	       (unsigned long long)r->faults_late, (unsigned long long)r->asked);
+	       (unsigned long long)r->faults_late, (unsigned long long)r->asked,
+	       (unsigned long long)r->spared);
 	printf(",\"differ\":%llu,\"guest_ok\":%s}\n", (unsigned long long)r->differ,
 	       (out->migrated ? r->guest_ok : guest_ok_here) ? "true" : "false");
 	fflush(stdout);

@@ -19,6 +19,12 @@ enum fault {
 	FAULT_DISCARD_WRITTEN,	/* pages go that were written to since the guest agreed */
 };
 
+/* Test-only: what comes about just when post-copy switches; none of it may be seen. */
+enum at_switch {
+	AT_SWITCH_NOTHING,
+	AT_SWITCH_UNHEARD,	/* the source has not heard of all that is built, nor waits */
+};
+
 enum postcopy {
 	POSTCOPY_OFF,
 	POSTCOPY_RUNNING,	/* the guest runs from the switch on */
@@ -51,6 +57,7 @@ struct options {
 	u64 die_after;		/* destination: SIGKILL itself likewise */
 	u32 die_ms;		/* or so long after HELLO */
 	enum postcopy postcopy;
+	enum at_switch at_switch;
 	u32 switch_ms;		/* source: pre-copy for so long at most, then switch */
 	u32 die_after_switch_ms;	/* source: SIGKILL itself; 0: no */
 };

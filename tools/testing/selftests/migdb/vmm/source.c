@@ -186,7 +186,8 @@ static void receive_frames(struct source *s, const void *data, u32 bytes)
 {
 	pthread_mutex_lock(&s->lock);
 	/* An error has aborted the session: the sender's next command says so. */
-	if (s->session.live && write(s->session.mdb.rx, data, bytes) < 0)
+	if (s->session.live && !source_unheard(s, data, bytes) &&
+	    write(s->session.mdb.rx, data, bytes) < 0)
 		perror("refvmm: return stream");
 	pthread_mutex_unlock(&s->lock);
 }
@@ -558,5 +559,6 @@ int source_migrate(struct vm *vm, struct workload *w, const struct options *o,
 	free(s.discard);
 	free(s.reaped);
 	free(s.wanted);
+	free(s.unheard);
 	return rc;
 }

@@ -37,6 +37,11 @@ struct source {
 	bool more;
 	u64 *wanted;		/* pages that the destination has asked for */
 	u64 nr_wanted;
+
+	/* AT_SWITCH_UNHEARD, under @lock: frames that are put aside until the switch. */
+	u8 *unheard;
+	size_t unheard_bytes;
+	bool deaf, hears;
 };
 
 /* source.c */
@@ -60,5 +65,6 @@ u64 source_discarded(const struct source *s);
 /* source_postcopy.c: instead of the end of pre-copy, in the middle of it. */
 int source_switch(struct source *s);
 void source_wanted(struct source *s, u64 page);	/* the receiver's */
+bool source_unheard(struct source *s, const void *data, u32 bytes);	/* the same; @lock */
 
 #endif /* SOURCE_H */

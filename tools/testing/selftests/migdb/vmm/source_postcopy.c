@@ -67,6 +67,40 @@ static int send_wanted(struct source *s, u64 page)
 	return chan_send(&s->chan, MSG_PAGES, page, s->vm->ram + page * MDB_PAGE, MDB_PAGE);
 }
 
+/*
+ * AT_SWITCH_UNHEARD: from the first page that was built on, nothing is heard of others
+ * before the switch.  True: @data is put aside.
+ */
+bool source_unheard(struct source *s, const void *data, u32 bytes)
+{
+	struct migdb_stats st;
+	u8 *more;
+
+	if (s->o->at_switch != AT_SWITCH_UNHEARD || s->hears)
+		return false;
+	if (!s->deaf)
+		s->deaf = !mdb_stats(&s->session.mdb, &st) && st.out_built;
+	more = s->deaf ? realloc(s->unheard, s->unheard_bytes + bytes) : NULL;
+	if (!more)
+		return false;
+	memcpy(more + s->unheard_bytes, data, bytes);
+	s->unheard = more;
+	s->unheard_bytes += bytes;
+	return true;
+}
+
+static void hear(struct source *s)
+{
+	size_t at = 0;
+	ssize_t n = 1;
+
+	pthread_mutex_lock(&s->lock);
+	s->hears = true;
+	for (; s->session.live && n > 0 && at < s->unheard_bytes; at += n)
+		n = write(s->session.mdb.rx, s->unheard + at, s->unheard_bytes - at);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int send_todo(struct source *s)
 {
 	u64 bytes = s->words * 8, at, n;
@@ -154,7 +188,11 @@ int source_switch(struct source *s)
 	vm_pause(s->vm);
 	source_collect(s);
 	/* no page of the set is written to any more; what was is out of it */
-	if (s->session.live && source_ok(s, session_seal(&s->session)))
+	if (s->session.live)
+		source_ok(s, session_seal(&s->session));
+	if (s->session.live && s->o->at_switch == AT_SWITCH_UNHEARD)
+		source_ok(s, session_reclaim(&s->session));
+	if (s->session.live)
 		source_ok(s, source_take(s));
 	rc = send_todo(s);
 	vm_save(s->vm, state);
@@ -174,6 +212,7 @@ int source_switch(struct source *s)
 	progress(s->o, "source: switched, %llu pages to send", (unsigned long long)source_count(s));
 	if (s->o->die_after_switch_ms)
 		pthread_create(&fuse, NULL, die_later, (void *)&s->o->die_after_switch_ms);
+	hear(s);
 	/* from here on the guest is not ours, however this ends */
 	s->out->migrated = true;
 	rc = serve(s);
