@@ -529,6 +529,55 @@ TEST_F_TIMEOUT(refvmm, postcopy_sends_what_is_built, 180)
 	       (long long)refvmm_number(&self->v, "spared", 0));
 }
 
+/* The session was lost before: the switch is an ordinary one. */
+TEST_F_TIMEOUT(refvmm, postcopy_after_the_session_was_lost, 180)
+{
+	RUN(0, "--ring --postcopy --fault hash-before-arm --seed 38 " LATE);
+	CHECK_ORDINARY();
+	ASSERT_TRUE(refvmm_has(&self->v, "\"migrated\":true"));
+}
+
+#define CHECK_LOST()							\
+	do {								\
+		struct refvmm *v_ = &self->v;				\
+		ASSERT_EQ(0, refvmm_number(v_, "differ", 0));		\
+		ASSERT_TRUE(refvmm_has(v_, "\"guest_ok\":true"));	\
+		ASSERT_TRUE(refvmm_has(v_, "\"migrated\":true"));	\
+		ASSERT_FALSE(refvmm_has(v_, "\"ordinary\":\"\""));	\
+		ASSERT_LT(0, refvmm_number(v_, "built", 1));		\
+		ASSERT_EQ(0, sessions_left(5000));			\
+	} while (0)
+
+/*
+ * It is lost at the destination at the worst moment, and the source does not know: that
+ * switches without it, with all that it had left out.
+ */
+TEST_F_TIMEOUT(refvmm, postcopy_session_lost_at_the_switch, 180)
+{
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 8 << 20));
+	RUN(0, "--ring --postcopy --at-switch lost --seed 39 " LATE);
+	CHECK_LOST();
+	RUN(0, "--bitmap --memory anon --postcopy --at-switch lost-held --seed 39 " LATE);
+	CHECK_LOST();
+}
+
+/* No switch: the guest goes on where it was, on all of its memory. */
+TEST_F_TIMEOUT(refvmm, postcopy_refused, 180)
+{
+	RUN(1, "--ring --postcopy --at-switch refused --seed 40 " LATE);
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+	ASSERT_TRUE(refvmm_has(&self->v, "\"migrated\":false"));
+	ASSERT_EQ(0, sessions_left(5000));
+}
+
+TEST_F_TIMEOUT(refvmm, postcopy_destination_dies_at_the_switch, 180)
+{
+	RUN(1, "--bitmap --postcopy --at-switch dies --seed 41 " LATE);
+	ASSERT_TRUE(refvmm_has(&self->v, "\"guest_ok\":true"));
+	ASSERT_TRUE(refvmm_has(&self->v, "\"migrated\":false"));
+	ASSERT_EQ(0, sessions_left(5000));
+}
+
 /* The operator switches it off while the guest waits for pages of it. */
 TEST_F_TIMEOUT(refvmm, postcopy_disabled_in_the_middle, 180)
 {

@@ -19,8 +19,11 @@
  *
  * With --postcopy, from SEALED on:
  *
- *	MIGDB (revokes, end mark), TODO ..., STATE
- *	DIGESTS (the oracle), POSTCOPY	->
+ *	MIGDB (revokes, end mark), STATE
+ *	DIGESTS (the oracle), TODO ..., POSTCOPY	->
+ *				<-	SWITCHED, or why not
+ *	(refused: the source's session is lost, too: ORDINARY, TODO ..., POSTCOPY again)
+ *	COMMIT			->
  *				<-	REQUEST, MIGDB ...
  *	PAGES, ZERO ..., LAST	->
  *				<-	MORE, or READY
@@ -49,9 +52,11 @@ enum msg_type {
 	MSG_RUN,
 	MSG_RESULT,	/* struct result */
 	MSG_TODO,	/* arg: first page, of 64; payload: bitmap of what is still to be sent */
-	MSG_POSTCOPY,	/* arg: run at once; the switch */
+	MSG_POSTCOPY,	/* arg: run at once; get ready for the switch */
 	MSG_REQUEST,	/* arg: page; from the destination */
 	MSG_LACKING,	/* after LAST: some are missing, and have been asked for */
+	MSG_SWITCHED,	/* arg: 0, or errno: the guest is still the source's */
+	MSG_COMMIT,	/* the switch: from here on the guest is the destination's */
 };
 
 struct msg {

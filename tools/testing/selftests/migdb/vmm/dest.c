@@ -299,6 +299,24 @@ static int run(struct dest *d)
 	return dest_send(d, MSG_RESULT, 0, &d->result, sizeof(d->result));
 }
 
+/*
+ * The source has no session any more, so ours is worth nothing: all that was in its set
+ * is in its todo.  In pre-copy it stays open, for claims and for the last look; a switch
+ * to come is without one.  After the switch the claims say what is built.
+ */
+static int ordinary(struct dest *d)
+{
+	int rc = d->live ? mdb_abort(&d->mdb, MIGDB_REASON_ABORTED) : 0;
+
+	d->told = true;
+	if (rc || !d->live || !d->o->postcopy || d->late)
+		return rc;
+	dest_save_stats(d);
+	mdb_close(&d->mdb);
+	d->live = false;
+	return 0;
+}
+
 static int handle(struct dest *d, const struct msg *m)
 {
 	int rc;
@@ -319,8 +337,7 @@ static int handle(struct dest *d, const struct msg *m)
 		hold(d, d->buf, m->bytes);
 		return 0;
 	case MSG_ORDINARY:
-		d->told = true;
-		return d->live ? mdb_abort(&d->mdb, MIGDB_REASON_ABORTED) : 0;
+		return ordinary(d);
 	case MSG_SEALED:
 		return sealed(d);
 	case MSG_STATE:
@@ -340,6 +357,8 @@ static int handle(struct dest *d, const struct msg *m)
 		return late_todo(d, m);
 	case MSG_POSTCOPY:
 		return late_switch(d, m->arg);
+	case MSG_COMMIT:
+		return late_commit(d);
 	case MSG_RUN:
 		return run(d);
 	}
@@ -384,7 +403,8 @@ static int serve(struct dest *d)
 		if (rc || !p[0].revents)
 			continue;
 		rc = chan_recv_head(&d->chan, &m);
-		if (rc && d->late)
+		/* before that it is the source's, and runs there */
+		if (rc && d->committed)
 			late_source_gone(d, rc);
 		if (rc)
 			break;
@@ -393,7 +413,7 @@ static int serve(struct dest *d)
 			kill(getpid(), SIGKILL);
 		rc = handle(d, &m);
 		/* the guest is ours, and cannot be given back: it may be in a message's middle */
-		if (rc && d->late)
+		if (rc && d->committed)
 			late_source_gone(d, rc);
 		if (m.type == MSG_RUN)
 			return rc;

@@ -32,7 +32,9 @@ struct dest {
 
 	/* Post-copy, see dest_postcopy.c. */
 	pthread_mutex_t send_lock;	/* the channel's way out */
-	bool late;			/* it has begun */
+	bool late;			/* it has begun: no page is written but by UFFDIO_COPY */
+	bool run_late;			/* the guest is to run at once */
+	bool committed;			/* the guest is ours, whatever becomes of the source */
 	bool running;			/* the guest runs already */
 	bool source_gone;
 	int uffd;
@@ -54,12 +56,13 @@ void dest_save_stats(struct dest *d);
 
 /*
  * dest_postcopy.c, in the order of calls.  MSG_TODO and MSG_DIGESTS come first;
- * MSG_POSTCOPY makes the switch.
+ * MSG_POSTCOPY asks for the switch, MSG_COMMIT makes it.
  */
 int late_prepare(struct dest *d);
 int late_todo(struct dest *d, const struct msg *m);
 int late_digests(struct dest *d, const struct msg *m);
 int late_switch(struct dest *d, bool run);
+int late_commit(struct dest *d);
 int late_pages(struct dest *d, const struct msg *m);
 /* The eventfd, or a frame: what has come back is asked for. */
 int late_look(struct dest *d);

@@ -8,6 +8,9 @@
  *	UFFDIO_REGISTER, then punch: what is taken out of memory stays out, and what is
  *			built stays in
  *	MIGDB_POSTCOPY	missing pages are placed by UFFDIO_COPY only, here and in the kernel
+ *	"switched"	until the source has heard that, the guest is its own; if any of these
+ *			fails it hears that, and the guest has lost nothing
+ *	"commit"	the guest is ours
  *	the guest runs	who touches a missing page waits: MIGDB_FAULT
  *
  * Two threads: this one takes messages and never touches guest memory while pages are
@@ -16,6 +19,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,18 +156,23 @@ static void *fault_thread(void *arg)
  * what is DONE: that is right since HOLD, and the source has it in its todo only because
  * it has not heard of that.  Nobody would place it again: to migdb, and to place(), it is
  * there.
+ *
+ * The second time after a refusal, what the first one punched is still not there.
  */
 static int punch(struct dest *d, const u64 *missing)
 {
 	u64 page;
 	int rc;
 
+	d->missing = 0;
+	d->spared = 0;
 	for (page = 0; page < d->vm->nr_pages; page++) {
 		u64 bit = 1ULL << (page % 64);
+		bool gone = missing[page / 64] & bit || page_is(d, page) != PAGE_UNKNOWN;
 
-		if (!((d->todo[page / 64] | missing[page / 64]) & bit))
+		if (!gone && !(d->todo[page / 64] & bit))
 			continue;
-		if (!(missing[page / 64] & bit) && claim_of(d, page) == MIGDB_CLAIM_DONE) {
+		if (!gone && claim_of(d, page) == MIGDB_CLAIM_DONE) {
 			d->spared++;
 			continue;
 		}
@@ -180,12 +189,24 @@ static int punch(struct dest *d, const u64 *missing)
 	return 0;
 }
 
-int late_switch(struct dest *d, bool run)
+/* What may come about at the worst moment. */
+static void at_switch(struct dest *d, enum at_switch what)
 {
-	u64 *missing = calloc((d->vm->nr_pages + 63) / 64, 8), todo = 0;
-	u64 start = now_ns();
+	if (d->o->at_switch != what)
+		return;
+	if (what == AT_SWITCH_DIES)
+		kill(getpid(), SIGKILL);
+	if (d->live)
+		mdb_abort(&d->mdb, MIGDB_REASON_ABORTED);
+}
+
+static int get_ready(struct dest *d, u64 *todo)
+{
+	u64 *missing = calloc((d->vm->nr_pages + 63) / 64, 8);
 	int rc = missing && d->have_state && d->todo ? 0 : -EPROTO;
 
+	at_switch(d, AT_SWITCH_DIES);
+	at_switch(d, AT_SWITCH_LOST);
 	if (!rc && d->live)
 		rc = mdb_hold(&d->mdb, missing, NULL);
 	if (!rc)
@@ -193,19 +214,47 @@ int late_switch(struct dest *d, bool run)
 				   UFFDIO_REGISTER_MODE_MISSING);
 	if (!rc)
 		rc = punch(d, missing);
+	at_switch(d, AT_SWITCH_LOST_HELD);
 	if (!rc && d->live)
-		rc = mdb_postcopy(&d->mdb, d->uffd, &todo);
+		rc = mdb_postcopy(&d->mdb, d->uffd, todo);
+	if (!rc && d->o->at_switch == AT_SWITCH_REFUSED)
+		rc = -EIO;
 	free(missing);
-	if (rc)
-		return rc;
-	d->late = true;
-	rc = -pthread_create(&d->fault_thread, NULL, fault_thread, d);
-	if (rc)
-		return rc;
+	return rc;
+}
+
+/*
+ * A session that was aborted just before, by us or an operator, refuses: what it gave
+ * back then is not in the source's todo, so we cannot go on without it by ourselves.
+ * The source, which can, hears why.
+ */
+int late_switch(struct dest *d, bool run)
+{
+	u64 start = now_ns(), todo = 0;
+	int rc = d->late ? -EPROTO : get_ready(d, &todo);
+
+	if (!rc) {
+		d->late = true;
+		rc = -pthread_create(&d->fault_thread, NULL, fault_thread, d);
+		d->late = !rc;
+	}
+	if (rc) {
+		progress(d->o, "destination: no switch: %s", strerror(-rc));
+		return dest_send(d, MSG_SWITCHED, -rc, NULL, 0);
+	}
+	d->run_late = run;
 	d->result.drain_ns = now_ns() - start;
 	progress(d->o, "destination: switched, %llu pages are missing, %llu of them to be built",
 		 (unsigned long long)d->missing, (unsigned long long)todo);
-	if (run) {
+	return dest_send(d, MSG_SWITCHED, 0, NULL, 0);
+}
+
+int late_commit(struct dest *d)
+{
+	if (!d->late || d->committed)
+		return -EPROTO;
+	d->committed = true;
+	if (d->run_late) {
 		d->running = true;
 		vm_log(d->vm, true);	/* the oracle's: whose page is whose */
 		vm_load(d->vm, d->state);

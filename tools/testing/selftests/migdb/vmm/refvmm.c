@@ -61,7 +61,8 @@ static const char usage[] =
 "  --die-after KIB  the destination kills itself after so much\n"
 "  --die-after-ms N or so long after it has answered\n"
 "  --die-after-switch-ms N  the source kills itself so long after the switch\n"
-"  --at-switch unheard  comes about just then; the guest must not see it\n"
+"  --at-switch unheard|lost|lost-held|refused|dies\n"
+"                   comes about just then; the guest must not see it\n"
 "exit: 0 migrated and identical, 1 not migrated (the guest runs on here and\n"
 "checked itself), 2 memory or guest wrong, 3 usage or environment\n";
 
@@ -105,6 +106,14 @@ static enum at_switch parse_at_switch(const char *name)
 {
 	if (!strcmp(name, "unheard"))
 		return AT_SWITCH_UNHEARD;
+	if (!strcmp(name, "lost"))
+		return AT_SWITCH_LOST;
+	if (!strcmp(name, "lost-held"))
+		return AT_SWITCH_LOST_HELD;
+	if (!strcmp(name, "refused"))
+		return AT_SWITCH_REFUSED;
+	if (!strcmp(name, "dies"))
+		return AT_SWITCH_DIES;
 	die(name, EINVAL);
 }
 

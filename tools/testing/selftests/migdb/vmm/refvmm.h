@@ -23,6 +23,11 @@ enum fault {
 enum at_switch {
 	AT_SWITCH_NOTHING,
 	AT_SWITCH_UNHEARD,	/* the source has not heard of all that is built, nor waits */
+	/* destination: */
+	AT_SWITCH_LOST,		/* its session is aborted, and nobody knows */
+	AT_SWITCH_LOST_HELD,	/* the same after HOLD, when memory was punched */
+	AT_SWITCH_REFUSED,	/* it cannot, with a session or without */
+	AT_SWITCH_DIES,
 };
 
 enum postcopy {

@@ -224,6 +224,10 @@ static void *receive(void *arg)
 		case MSG_LACKING:
 			tell(s, &s->more);
 			break;
+		case MSG_SWITCHED:
+			s->refused = -(int)m.arg;
+			tell(s, &s->answered);
+			break;
 		case MSG_RESULT:
 			if (m.bytes == sizeof(s->out->dest))
 				memcpy(&s->out->dest, data, m.bytes);

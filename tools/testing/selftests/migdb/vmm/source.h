@@ -31,9 +31,10 @@ struct source {
 	pthread_t receiver;
 	pthread_mutex_t news_lock;	/* the rest */
 	pthread_cond_t news;
-	bool drained, ready, failed, closed, peer_ordinary, have_result;
+	bool drained, ready, failed, closed, peer_ordinary, have_result, answered;
 	u32 peer_reason;
 	u64 missing;
+	int refused;		/* with @answered: -errno, or 0 */
 	bool more;
 	u64 *wanted;		/* pages that the destination has asked for */
 	u64 nr_wanted;

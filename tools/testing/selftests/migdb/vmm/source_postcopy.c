@@ -3,7 +3,8 @@
  * The source's part of post-copy: stop, seal, tell what is still to come, switch; then
  * send what the destination asks for, what it gives back, and the rest.
  *
- * From the switch on the guest is the destination's, whatever becomes of us.
+ * The switch is ours to make, when the destination has said that it can: until then the
+ * guest can go on here, from then on it is the destination's, whatever becomes of us.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -178,6 +179,35 @@ static int serve(struct source *s)
 	return rc;
 }
 
+/* 0 and s->refused, or the channel's error. */
+static int ask_to_switch(struct source *s)
+{
+	int rc = send_todo(s);
+
+	news(s, &s->answered);
+	if (!rc)
+		rc = chan_send(&s->chan, MSG_POSTCOPY, s->o->postcopy == POSTCOPY_RUNNING, NULL, 0);
+	if (!rc && !source_wait(s, &s->answered, ANSWER_MS))
+		rc = -ECONNRESET;
+	return rc;
+}
+
+/*
+ * The destination is ready.  If it cannot with the session, which may be lost there just
+ * now, then without: all that was left out is in todo then, whatever it is that we have
+ * not heard of.  If not even so, the guest goes on here.
+ */
+static int agree_to_switch(struct source *s)
+{
+	int rc = ask_to_switch(s);
+
+	if (!rc && s->refused && s->session.live) {
+		source_lose(s, s->refused);
+		rc = ask_to_switch(s);
+	}
+	return rc ? rc : s->refused;
+}
+
 int source_switch(struct source *s)
 {
 	struct vm_cpu_state state[GUEST_MAX_CPUS];
@@ -194,18 +224,18 @@ int source_switch(struct source *s)
 		source_ok(s, session_reclaim(&s->session));
 	if (s->session.live)
 		source_ok(s, source_take(s));
-	rc = send_todo(s);
 	vm_save(s->vm, state);
-	if (!rc)
-		rc = chan_send(&s->chan, MSG_STATE, 0, state,
-			       s->vm->nr_cpus * sizeof(state[0]));
+	rc = chan_send(&s->chan, MSG_STATE, 0, state, s->vm->nr_cpus * sizeof(state[0]));
 	if (!rc && s->o->postcopy == POSTCOPY_RUNNING) {
 		oracle = now_ns();
 		rc = source_send_digests(s);
 		s->out->oracle_ns = now_ns() - oracle;
 	}
 	if (!rc)
-		rc = chan_send(&s->chan, MSG_POSTCOPY, s->o->postcopy == POSTCOPY_RUNNING, NULL, 0);
+		rc = agree_to_switch(s);
+	if (!rc)
+		rc = chan_send(&s->chan, MSG_COMMIT, 0, NULL, 0);
+	/* not all of that message has left us: nobody has acted on it */
 	if (rc)
 		return rc;
 	s->out->downtime_ns = now_ns() - start - s->out->oracle_ns;
