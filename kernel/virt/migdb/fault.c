@@ -5,6 +5,7 @@
  *
  *	MIGDB_FAULT --> slot QUEUED --fault lane--> READING --> placed, or given back
  *	timer --> late_work --> given back
+ *	MIGDB_DEADLINE_NEVER, when the read has passed it --> QUEUED again
  *
  * Whatever comes first decides, under dest.lock: a page that has been given back is not
  * TODO any more, and one that is being placed (BUSY) is not given back.
@@ -196,14 +197,25 @@ bool migdb_fault_plan(struct migdb_session *s, struct migdb_io *io)
 	return oldest;
 }
 
-/* Its read is over, or was not made; the page is placed, or was given back. */
+/*
+ * Its read is over, or was not made; the page is placed, or was given back.
+ *
+ * Or it was given back, the read stepped over it, and somebody who has no source any more
+ * took it up again (migdb_fault_again()) while the read had its slot still: a read of its
+ * own was promised and nobody else makes it.  It is made in this turn of the lane.
+ */
 void migdb_fault_over(struct migdb_session *s, struct migdb_io *io)
 {
 	struct migdb_placer *pc = s->dst->placer;
+	struct migdb_fault_slot *slot = &pc->slot[io->fault - 1];
 	struct migdb_dest *d = s->dst;
 
 	mutex_lock(&d->lock);
-	migdb_slot_free(s, &pc->slot[io->fault - 1]);
+	/* in a session that is closing nobody looks at it any more */
+	if (migdb_page_state(d, slot->index) == MIGDB_PAGE_TODO)
+		slot->state = MIGDB_SLOT_QUEUED;
+	else
+		migdb_slot_free(s, slot);
 	mutex_unlock(&d->lock);
 	io->fault = 0;
 }

@@ -18,7 +18,7 @@
 enum migdb_slot_state {
 	MIGDB_SLOT_FREE,
 	MIGDB_SLOT_QUEUED,	/* a read of its own is to be made */
-	MIGDB_SLOT_READING,	/* is being made: kept until it is over */
+	MIGDB_SLOT_READING,	/* is being made: kept until it is over, then FREE or QUEUED */
 	MIGDB_SLOT_WAITING,	/* a read in bulk will bring it: nobody knows its block */
 };
 

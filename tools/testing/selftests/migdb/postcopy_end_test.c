@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Post-copy: what ends in the middle, and what is lost by that. */
 #define _GNU_SOURCE
+#include <poll.h>
 #include "postcopy_fixture.h"
 
 TEST_F_TIMEOUT(pc, aborted_in_the_middle, 60)
@@ -223,6 +224,83 @@ TEST_F_TIMEOUT(pc, source_is_gone, 60)
 	/* and completes: what it never heard of is not its business */
 	server_stop(&self->v);
 	ASSERT_OK(mdb_complete(&r->dst, NULL));
+}
+
+/* Until the worker waits for a page of its window that is not there. */
+static bool worker_waits(int uffd)
+{
+	struct pollfd p = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	return poll(&p, 1, 20000) == 1 && read(uffd, &msg, sizeof(msg)) == sizeof(msg) &&
+	       msg.event == UFFD_EVENT_PAGEFAULT;
+}
+
+/*
+ * The source goes away at the worst moment: a page was given back because it was late, its
+ * read has come home and stepped over it, and the worker is still at its neighbours.  Who
+ * takes it up again then finds its slot, and must get it all the same.
+ *
+ * For that the worker is made to wait: what it copies from is not there, until we say so.
+ */
+TEST_F_TIMEOUT(pc, source_is_gone_when_its_read_has_passed, 60)
+{
+	struct rig *r = &self->r;
+	u64 bytes, page, from, before, i;
+	u8 *window;
+	int uffd;
+
+	ASSERT_OK(dm_make(self, "linear", ""));
+	ASSERT_OK(begin(r, self->dm_fd));
+	ASSERT_OK(rig_hold(r));
+	ASSERT_OK(rig_postcopy(r));
+	/* once its block can be looked up, as all others then */
+	page = late_page(r);
+	ASSERT_LT(0, page);
+	ASSERT_EQ(MIGDB_FAULT_FETCHING,
+		  mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE, NEVER, NULL));
+	ASSERT_TRUE(wait_claim(r, page, MIGDB_CLAIM_DONE));
+	/* and what was under way at the switch has come: the lane has nothing else to place */
+	do {
+		before = stats_of(&r->dst).out_built;
+		usleep(1000000);
+	} while (stats_of(&r->dst).out_built != before);
+	ASSERT_OK(dm_make(self, "delay", " 3000"));
+	page = late_page(r);
+	ASSERT_LT(0, page);
+	/* the last of its 16 KiB, so that what is read with it begins before it */
+	ASSERT_EQ(3, page % 4);
+	/* the last lane's part; its last page is the argument of UFFDIO_COPY, and stays */
+	bytes = r->dst.copy_bytes / MIGDB_NR_LANES;
+	window = (u8 *)r->dst.copy + (MIGDB_NR_LANES - 1) * bytes;
+	bytes -= MDB_PAGE;
+	ASSERT_EQ((void *)window, mmap(window, bytes, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	uffd = uffd_open();
+	ASSERT_LE(0, uffd);
+	ASSERT_OK(uffd_register(uffd, window, bytes, UFFDIO_REGISTER_MODE_MISSING));
+
+	/* late enough for its read to have begun, and over long before that comes home */
+	ASSERT_EQ(MIGDB_FAULT_FETCHING,
+		  mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE, 1000000000, NULL));
+	ASSERT_TRUE(wait_claim(r, page, MIGDB_CLAIM_RETURNED));
+	ASSERT_TRUE(worker_waits(uffd));
+	/* a run may begin among them */
+	for (from = page - 3; from < page; from++)
+		if (mdb_claim_of(&r->dst, from) == MIGDB_CLAIM_BUSY)
+			break;
+	ASSERT_GT(page, from);
+	ASSERT_EQ(MIGDB_FAULT_FETCHING,
+		  mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE, NEVER, NULL));
+	ASSERT_EQ(MIGDB_CLAIM_TODO, mdb_claim_of(&r->dst, page));
+	/* what the kernel has there of them */
+	for (i = 0; i < bytes / MDB_PAGE; i++)
+		ASSERT_OK(uffd_copy(uffd, window + i * MDB_PAGE,
+				    r->src_ram + (from + (i & 3)) * MDB_PAGE));
+	ASSERT_TRUE(wait_claim(r, page, MIGDB_CLAIM_DONE));
+	for (i = from; i <= page; i++)
+		ASSERT_TRUE(same(r, i));
+	close(uffd);
 }
 
 /*
