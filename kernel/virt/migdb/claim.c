@@ -79,6 +79,11 @@ void migdb_claim_sent(u8 *claim)
 	xchg(claim, MIGDB_CLAIM_SENT);
 }
 
+void migdb_claim_revert(u8 *claim)
+{
+	xchg(claim, MIGDB_CLAIM_RETURNED);
+}
+
 bool migdb_claim_is_sent(const u8 *claim)
 {
 	/* pairs with the VMM's store of SENT: what it wrote before is visible */

@@ -22,6 +22,8 @@ bool migdb_claim_return(u8 *claim);
 bool migdb_claim_again(u8 *claim);	/* RETURNED -> TODO: nobody will send it */
 /* Unconditional, for MIGDB_CLAIM; the caller has excluded fills. */
 void migdb_claim_sent(u8 *claim);
+/* Unconditional, SENT too, for MIGDB_HOLD; likewise, and no page comes meanwhile. */
+void migdb_claim_revert(u8 *claim);
 /* True for SENT and for any value that is not in the enum. */
 bool migdb_claim_is_sent(const u8 *claim);
 

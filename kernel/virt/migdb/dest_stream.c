@@ -110,7 +110,7 @@ static bool migdb_dest_record_page(struct migdb_session *s, u64 index, u32 reaso
 	if (state == MIGDB_PAGE_NONE) {
 		d->nr_recorded++;
 		atomic64_inc(&s->n.recorded);
-		/* before any other reason: HOLD names what came before its record by this */
+		/* before any other reason: HOLD finds what came before its record by this */
 		if (migdb_claim_is_sent(&d->claims[index]))
 			reason = MIGDB_REASON_TWICE;
 		if (!reason && migdb_claim_todo(&d->claims[index])) {

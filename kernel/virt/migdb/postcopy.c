@@ -135,14 +135,8 @@ static bool migdb_page_missing(struct migdb_dest *d, u64 index)
 {
 	switch (migdb_page_state(d, index)) {
 	case MIGDB_PAGE_TODO:
-		return !migdb_claim_is_sent(&d->claims[index]);
 	case MIGDB_PAGE_RETURNED:
-		/*
-		 * Claimed before the record came: the stream has brought it once, and
-		 * the source may have left out what it became later.
-		 */
-		return d->page[index] >> 3 == MIGDB_REASON_TWICE ||
-		       !migdb_claim_is_sent(&d->claims[index]);
+		return !migdb_claim_is_sent(&d->claims[index]);
 	default:
 		return false;
 	}
@@ -179,6 +173,34 @@ static int migdb_missing_bitmap(struct migdb_session *s, struct migdb_hold *arg)
 	return ret;
 }
 
+/*
+ * Claimed before the record came: the stream has brought the page once, and the source
+ * may have left out what it became later.  So it is missing, whatever its claim says, and
+ * the VMM takes it out of memory.  Its claim is taken back, once: who claims it from here
+ * on has placed it since, and until somebody does, nobody says that it is here.
+ *
+ * With fill_sem held for writing: no page is being written.  No record comes any more.
+ */
+static void migdb_hold_mistrust(struct migdb_session *s)
+{
+	u64 n = s->regions.nr_pages, first, end, i;
+	struct migdb_dest *d = s->dst;
+
+	lockdep_assert_held_write(&d->fill_sem);
+	if (!atomic64_read(&s->n.by_reason[MIGDB_REASON_TWICE]))
+		return;
+	for (first = 0; first < n; first = end) {
+		end = min_t(u64, n, first + BITMAP_CHUNK_BITS);
+		mutex_lock(&d->lock);
+		for (i = first; i < end; i++)
+			if (migdb_page_state(d, i) == MIGDB_PAGE_RETURNED &&
+			    d->page[i] >> 3 == MIGDB_REASON_TWICE)
+				migdb_claim_revert(&d->claims[i]);
+		mutex_unlock(&d->lock);
+		cond_resched();
+	}
+}
+
 /* Under rx_lock: no frame comes in between, and no other call of this file. */
 static int migdb_dest_hold_locked(struct migdb_session *s)
 {
@@ -201,8 +223,10 @@ static int migdb_dest_hold_locked(struct migdb_session *s)
 	/* and those that are being written end first */
 	if (down_write_killable(&d->fill_sem))
 		return -EINTR;
-	if (d->place == MIGDB_PLACE_COPY)
+	if (d->place == MIGDB_PLACE_COPY) {
+		migdb_hold_mistrust(s);
 		smp_store_release(&d->place, MIGDB_PLACE_HELD);	/* see migdb_place_how() */
+	}
 	up_write(&d->fill_sem);
 	return 0;
 }

@@ -73,6 +73,22 @@ static void claim_sent(struct kunit *test)
 	}
 }
 
+/* HOLD alone takes a page from the stream again, which can claim it anew. */
+static void claim_revert(struct kunit *test)
+{
+	unsigned int v;
+	u8 c;
+
+	for (v = 0; v < 256; v++) {
+		c = v;
+		migdb_claim_revert(&c);
+		KUNIT_EXPECT_EQ(test, c, MIGDB_CLAIM_RETURNED);
+		KUNIT_EXPECT_FALSE(test, migdb_claim_is_sent(&c));
+		migdb_claim_sent(&c);
+		KUNIT_EXPECT_TRUE(test, migdb_claim_is_sent(&c));
+	}
+}
+
 /* Whatever is tried on a page of the stream, it stays the stream's. */
 static void claim_sticky(struct kunit *test)
 {
@@ -124,6 +140,7 @@ static struct kunit_case claim_cases[] = {
 	KUNIT_CASE_PARAM(claim_step, step_gen_params),
 	KUNIT_CASE(claim_return),
 	KUNIT_CASE(claim_sent),
+	KUNIT_CASE(claim_revert),
 	KUNIT_CASE(claim_sticky),
 	KUNIT_CASE(claim_life),
 	{}

@@ -356,6 +356,36 @@ TEST_F_TIMEOUT(pc, complete_waits_for_the_last_page, 60)
 		  mdb_fault(&r->dst, r->dst_ram + (PAGES - 1) * MDB_PAGE, 0, NULL));
 }
 
+/*
+ * A page that was sent before its record, and was punched for that: until it comes again
+ * nobody says that all is here.
+ */
+TEST_F_TIMEOUT(pc, complete_waits_for_a_page_that_was_sent_before_its_record, 60)
+{
+	u64 page = PAGES - 3, missing, bad;
+	struct rig *r = &self->r;
+
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	rig_deliver(r, page);
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(rig_hold(r));
+	ASSERT_OK(rig_postcopy(r));
+	ASSERT_EQ(SET - 1, wait_built(&r->dst, SET - 1));
+	while (stats_of(&r->dst).out_todo)
+		usleep(1000);
+	ASSERT_EQ(-EUCLEAN, mdb_complete(&r->dst, &missing));
+	ASSERT_EQ(1, missing);
+	ASSERT_EQ(MIGDB_STATE_POSTCOPY, state_of(&r->dst));
+	ASSERT_EQ(MIGDB_FAULT_ASK, mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE, NEVER, NULL));
+	for (bad = 0; bad < RIG_FIRST; bad++)
+		ASSERT_OK(rig_place(r, bad));
+	ASSERT_OK(rig_place(r, page));
+	ASSERT_OK(mdb_complete(&r->dst, NULL));
+	ASSERT_OK(rig_compare(r, &bad));
+}
+
 /* A VMM that is killed in the middle, with reads under way and somebody waiting. */
 TEST_F_TIMEOUT(pc, killed_in_the_middle, 120)
 {

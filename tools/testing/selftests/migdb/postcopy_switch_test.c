@@ -65,7 +65,8 @@ TEST_F(pc, hold_says_what_is_missing)
 
 /*
  * A record for a page that the stream had brought before: it was given back, and what
- * the source has since done about it nobody here knows.  It is missing.
+ * the source has since done about it nobody here knows.  It is missing, until it is
+ * claimed anew.
  */
 TEST_F(pc, hold_mistrusts_a_page_that_was_sent_before_its_record)
 {
@@ -78,8 +79,38 @@ TEST_F(pc, hold_mistrusts_a_page_that_was_sent_before_its_record)
 	ASSERT_OK(rig_snapshot(r));
 	ASSERT_OK(rig_hash(r, NULL));
 	ASSERT_OK(rig_hold(r));
-	ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, page));
 	ASSERT_TRUE(r->missing[page / 64] >> (page % 64) & 1);
+	ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_of(&r->dst, page));
+	ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_byte(&r->dst, page));
+	ASSERT_OK(mdb_hold(&r->dst, r->missing, NULL));
+	ASSERT_FALSE(r->missing[page / 64] >> (page % 64) & 1);
+	ASSERT_EQ(MIGDB_CLAIM_SENT, mdb_claim_of(&r->dst, page));
+}
+
+/* The same, and the switch is given up: what HOLD has named has to come again. */
+TEST_F(pc, held_and_drained_with_a_page_that_was_sent_before_its_record)
+{
+	struct rig *r = &self->r;
+	u64 page = PAGES - 3, bad, missing;
+
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	rig_deliver(r, page);
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(rig_hold(r));
+	/* the VMM has taken it out of memory already */
+	ASSERT_EQ(0, madvise(r->dst_ram + page * MDB_PAGE, MDB_PAGE, MADV_REMOVE));
+	ASSERT_OK(mdb_drain(&r->dst, 0, &(struct migdb_drain){}));
+	ASSERT_OK(rig_pump(r));
+	for (bad = 0; bad < PAGES; bad++)
+		if (bad != page && mdb_claim_of(&r->dst, bad) != MIGDB_CLAIM_DONE)
+			rig_deliver(r, bad);
+	ASSERT_EQ(-EUCLEAN, mdb_complete(&r->dst, &missing));
+	ASSERT_EQ(1, missing);
+	rig_deliver(r, page);
+	ASSERT_OK(mdb_complete(&r->dst, NULL));
+	ASSERT_OK(rig_compare(r, &bad));
 }
 
 /*
