@@ -114,6 +114,28 @@ void migdb_dest_todo_clear(struct migdb_dest *d, u64 index)
 }
 
 /*
+ * How a page that is given back can be tried again when there is no source any more.
+ * After the switch the source's page has stopped changing.  Before it the source may have
+ * changed the page after it got it back, without a word; and what does not match, or
+ * was there already, will not be right the next time.
+ */
+static u32 migdb_dest_returned_state(struct migdb_dest *d, u32 reason)
+{
+	/* once ATOMIC it never is what was before: no fill_sem is needed to believe it */
+	if (migdb_place_how(d) != MIGDB_PLACE_ATOMIC)
+		return MIGDB_PAGE_RETURNED;
+	switch (reason) {
+	case MIGDB_REASON_LATE:
+	case MIGDB_REASON_IO_ERROR:
+	case MIGDB_REASON_NO_MEMORY:
+	case MIGDB_REASON_FAULT:
+		return MIGDB_PAGE_RETURNED_LATELY;
+	default:
+		return MIGDB_PAGE_RETURNED;
+	}
+}
+
+/*
  * The page will not be built.  From NONE, TODO or DONE, or from BUSY by who has made the
  * claim; under dest.lock.
  */
@@ -123,6 +145,9 @@ void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason)
 	u32 state = migdb_page_state(d, index);
 
 	lockdep_assert_held(&d->lock);
+	if (state == MIGDB_PAGE_RETURNED && reason != MIGDB_REASON_TAKEN)
+		/* discarded, or changed after all: it is not tried again */
+		migdb_page_set(d, index, state, d->page[index] >> 3);
 	if (state == MIGDB_PAGE_RETURNED || state == MIGDB_PAGE_SENT)
 		return;
 	if (state == MIGDB_PAGE_DONE) {
@@ -132,7 +157,7 @@ void migdb_dest_return_locked(struct migdb_session *s, u64 index, u32 reason)
 	}
 	if (state == MIGDB_PAGE_TODO || state == MIGDB_PAGE_BUSY)
 		migdb_dest_todo_clear(d, index);
-	migdb_page_set(d, index, MIGDB_PAGE_RETURNED, reason);
+	migdb_page_set(d, index, migdb_dest_returned_state(d, reason), reason);
 	migdb_claim_return(&d->claims[index]);
 	migdb_count_reason(s, reason, 1);
 	trace_migdb_return(s->label, MIGDB_ROLE_DEST, index, reason);

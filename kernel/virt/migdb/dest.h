@@ -7,7 +7,8 @@
  *	TODO --error, late, dropped--> RETURNED		DONE --revoke--> RETURNED
  *	TODO --stream was first--> SENT
  *	TODO --claim--> BUSY --written--> DONE		while fill_sem is held for reading
- *	RETURNED --there is no source any more--> TODO	post-copy: MIGDB_DEADLINE_NEVER
+ *	RETURNED --there is no source any more--> TODO	post-copy: MIGDB_DEADLINE_NEVER,
+ *							if it was RETURNED after the switch
  *
  * TODO and BUSY pages are also in @todo, pages to report in @built and @returned; all
  * under dest.lock.  A page is written only by a worker that holds fill_sem for
@@ -36,6 +37,11 @@ enum migdb_page_state {
 	MIGDB_PAGE_SENT,
 	MIGDB_PAGE_RETURNED,
 	MIGDB_PAGE_BUSY,
+	/*
+	 * RETURNED, and told apart by nobody but migdb_fault_again(): after the switch,
+	 * because of storage or memory, which can be better the next time.
+	 */
+	MIGDB_PAGE_RETURNED_LATELY,
 };
 
 /* How pages are written, see fetch_place.c. */
@@ -98,7 +104,14 @@ struct migdb_dest {
 /* Both under dest.lock, or unlocked by who looks again under it. */
 static inline u32 migdb_page_state(const struct migdb_dest *d, u64 index)
 {
-	return d->page[index] & 7;
+	u32 state = d->page[index] & 7;
+
+	return state == MIGDB_PAGE_RETURNED_LATELY ? MIGDB_PAGE_RETURNED : state;
+}
+
+static inline bool migdb_page_returned_lately(const struct migdb_dest *d, u64 index)
+{
+	return (d->page[index] & 7) == MIGDB_PAGE_RETURNED_LATELY;
 }
 
 /* With fill_sem or without: who writes a page looks again under it. */

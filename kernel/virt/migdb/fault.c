@@ -220,7 +220,10 @@ void migdb_fault_over(struct migdb_session *s, struct migdb_io *io)
 	io->fault = 0;
 }
 
-/* There is no source any more: a page that was given back for being late is tried again. */
+/*
+ * There is no source any more: a page that was given back since the switch, because
+ * storage was slow or failed or memory was short, is tried again.
+ */
 static bool migdb_fault_again(struct migdb_session *s, u64 index)
 {
 	struct migdb_dest *d = s->dst;
@@ -228,12 +231,8 @@ static bool migdb_fault_again(struct migdb_session *s, u64 index)
 	struct migdb_fetch_run *run;
 	struct migdb_chunk *c;
 
-	/*
-	 * Only what came too late for its deadline: that was given back after the switch,
-	 * when the source's page had stopped changing.  Any other reason may be older:
-	 * the source may have changed the page after it got it back, without a word.
-	 */
-	if (reason != MIGDB_REASON_LATE)
+	/* see migdb_dest_returned_state() */
+	if (!migdb_page_returned_lately(d, index))
 		return false;
 	/* nothing but a slot of its own brings it: its run was read already */
 	if (d->given_up || !migdb_run_of_page(d->placer, index, &c, &run) ||

@@ -226,6 +226,83 @@ TEST_F_TIMEOUT(pc, source_is_gone, 60)
 	ASSERT_OK(mdb_complete(&r->dst, NULL));
 }
 
+/* Asked for again, until somebody fetches it: its block cannot be looked up at once. */
+static bool taken_up(struct rig *r, u64 page)
+{
+	u8 *at = r->dst_ram + page * MDB_PAGE;
+	u32 i;
+
+	for (i = 0; i < 2000 && mdb_fault(&r->dst, at, NEVER, NULL) != MIGDB_FAULT_FETCHING; i++)
+		usleep(1000);
+	return i < 2000;
+}
+
+/*
+ * Storage fails for a moment after the switch, then the source dies: what was given back
+ * for that has not changed at the source since, and is read once more.
+ */
+TEST_F_TIMEOUT(pc, failed_after_the_switch, 60)
+{
+	struct rig *r = &self->r;
+	u64 page, gone, i, n = 0;
+
+	ASSERT_OK(dm_make(self, "linear", ""));
+	ASSERT_OK(begin(r, self->dm_fd));
+	ASSERT_OK(rig_hold(r));
+	ASSERT_OK(rig_postcopy(r));
+	page = late_page(r);
+	ASSERT_LT(0, page);
+	ASSERT_OK(dm_make(self, "error", ""));
+	ASSERT_TRUE(taken_up(r, page));
+	ASSERT_TRUE(wait_claim(r, page, MIGDB_CLAIM_RETURNED));
+	ASSERT_LT(0, stats_of(&r->dst).out_by_reason[MIGDB_REASON_IO_ERROR]);
+	/* the source is not asked in vain as long as there is one */
+	ASSERT_EQ(MIGDB_FAULT_ASK, mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE, 0, NULL));
+	mdb_close(&r->src);
+	/* its neighbour, which failed with it, is discarded: it is wanted no more */
+	gone = page ^ 1;
+	ASSERT_TRUE(wait_claim(r, gone, MIGDB_CLAIM_RETURNED));
+	ASSERT_OK(mdb_invalidate(&r->dst, gone, 1));
+	/* storage is well again */
+	ASSERT_OK(dm_make(self, "linear", ""));
+	for (i = RIG_FIRST; i < PAGES; i++) {
+		if (i == gone || mdb_claim_of(&r->dst, i) != MIGDB_CLAIM_RETURNED)
+			continue;
+		ASSERT_TRUE(taken_up(r, i));
+		ASSERT_TRUE(wait_claim(r, i, MIGDB_CLAIM_DONE));
+		ASSERT_TRUE(same(r, i));
+		n++;
+	}
+	ASSERT_LT(0, n);
+	ASSERT_EQ(1, stats_of(&r->dst).out_by_reason[MIGDB_REASON_IO_ERROR]);
+	ASSERT_EQ(1, stats_of(&r->dst).out_returned);
+	ASSERT_EQ(MIGDB_FAULT_ASK, mdb_fault(&r->dst, r->dst_ram + gone * MDB_PAGE, NEVER, NULL));
+	ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_of(&r->dst, gone));
+}
+
+/* A block that did not match does not become the source's page by waiting. */
+TEST_F_TIMEOUT(pc, mismatch_after_the_switch_is_for_good, 60)
+{
+	struct rig *r = &self->r;
+	u8 buf[MDB_PAGE];
+	u64 page;
+	int i;
+
+	ASSERT_OK(switched(r, r->disk));
+	page = late_page(r);
+	ASSERT_LT(0, page);
+	rig_fill(buf, page + 1000000);
+	ASSERT_OK(disk_write(r->disk, page, buf));
+	ASSERT_TRUE(taken_up(r, page));
+	ASSERT_TRUE(wait_claim(r, page, MIGDB_CLAIM_RETURNED));
+	ASSERT_EQ(1, stats_of(&r->dst).out_by_reason[MIGDB_REASON_MISMATCH]);
+	mdb_close(&r->src);
+	for (i = 0; i < 100; i++, usleep(1000))
+		ASSERT_EQ(MIGDB_FAULT_ASK,
+			  mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE, NEVER, NULL));
+	ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_of(&r->dst, page));
+}
+
 /* Until the worker waits for a page of its window that is not there. */
 static bool worker_waits(int uffd)
 {
