@@ -400,6 +400,8 @@ static int serve(struct dest *d)
 			continue;
 		if (p[1].revents)
 			rc = d->late ? late_look(d) : dest_carry(d);
+		if (rc && d->committed)
+			late_source_gone(d, rc);	/* it could not be sent to */
 		if (rc || !p[0].revents)
 			continue;
 		rc = chan_recv_head(&d->chan, &m);
