@@ -304,7 +304,8 @@ struct mem_hint_disks {
  * @classes: bit (1 << class) for each enum mem_hint_class that the host
  *	agrees to for this migration; bit 0 (backed) must be set.
  * @max_freeze_ms: the guest thaws by itself and closes with ERROR ETIMEDOUT
- *	when COMPLETE has not come after so long; 0: no limit.
+ *	when COMPLETE has not come after so long; 0: no limit of the host's.  The
+ *	guest has one of its own.
  * @flags: 0.
  *
  * Every I/O that completed before START was received is in the table when
@@ -358,8 +359,8 @@ struct mem_hint_complete {
  *	EBUSY (another connection is served), EACCES (not from the host),
  *	EPROTO (bad magic, version or wrong order), EMSGSIZE (length),
  *	EOPNOTSUPP (unknown type, no common abi), EINVAL (a field),
- *	ETIMEDOUT (half a message, or max_freeze_ms), ENOMEM, ESHUTDOWN (the
- *	module is being unloaded or hints are disabled).
+ *	ETIMEDOUT (half a message, no START for long, or max_freeze_ms), ENOMEM,
+ *	ESHUTDOWN (the module is being unloaded or hints are disabled).
  * @type: type of the message that is answered, 0 if there is none.
  * @text: why, for a log; NUL-terminated.
  */

@@ -723,7 +723,7 @@ struct migdb_seal {
  * @MIGDB_CLAIM_TODO: recorded: the kernel will build it
  * @MIGDB_CLAIM_BUSY: the kernel is writing it, for about a microsecond
  * @MIGDB_CLAIM_DONE: built and verified
- * @MIGDB_CLAIM_SENT: the stream wrote it, or is about to: for ever
+ * @MIGDB_CLAIM_SENT: the stream wrote it, or is about to: for ever, but for MIGDB_HOLD
  * @MIGDB_CLAIM_RETURNED: will not be built; the stream must bring it
  *
  *	who     from                           to         how
@@ -732,6 +732,7 @@ struct migdb_seal {
  *	kernel  BUSY                           DONE       page written
  *	kernel  TODO, BUSY, DONE, NONE         RETURNED   error, late, revoke
  *	kernel  RETURNED                       TODO       MIGDB_DEADLINE_NEVER
+ *	kernel  SENT                           RETURNED   MIGDB_HOLD: sent before its record
  *	VMM     all but BUSY                   SENT       before it writes the page
  *
  * In post-copy BUSY lasts as long as an UFFDIO_COPY of some pages, and a page that
@@ -898,7 +899,10 @@ struct migdb_stats {
  * being written, and none will be before MIGDB_POSTCOPY.  A set bit: recorded, and
  * what is in memory there, if anything, must not be seen: the VMM takes the page out
  * of memory (MADV_DONTNEED, hole) before the guest starts.  Pages whose bit is set and
- * whose claim is not TODO will not be built: ask the source for them.
+ * whose claim is not TODO will not be built: ask the source for them.  A page that was
+ * sent before its record came is one of them, its claim is RETURNED from here on, and it
+ * has to come again, also if the switch is given up.  Pages that are DONE stay in memory,
+ * also if the source has still to send them.
  *
  * Any thread; sleeps while a page is written, not for storage.  Errors: EAGAIN (the
  * source's end mark is not here yet), EFAULT (the state is HELD: call again), EINTR
@@ -982,7 +986,8 @@ enum migdb_fault_answer {
  * page of the set that is not here yet is read at once, in front of what is read in
  * bulk, with its neighbours in the same 16 KiB of disk.  Asking again for a page that
  * is being fetched changes nothing but for a deadline of MIGDB_DEADLINE_NEVER, which
- * also takes up pages again that were given back because storage was slow.
+ * also takes up pages again that were given back since the switch because storage was
+ * slow or failed, or memory was short.
  *
  * Any thread; never sleeps for storage or for guest memory.  Errors: ENOENT (@addr is
  * not in the memory table), EINVAL (@deadline_ns).
