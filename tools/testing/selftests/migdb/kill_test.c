@@ -82,7 +82,7 @@ static void kill_rounds(struct __test_metadata *_metadata, const char *options, 
 			slab_before = settled_meminfo("SUnreclaim");
 			maps_before = meminfo("VmallocUsed");
 		}
-		u64 end = clock_ms() + 20000;
+		u64 end = clock_ms() + stretch(20000);
 
 		ASSERT_OK(refvmm_start(&v, "victim", options));
 		/* most of them some time after they have sessions, some at any time */
