@@ -122,7 +122,8 @@ in_mid_move() {
 	rm -f "$SCENE/hit"
 	wait_for 900 eval "! sessions_left $host"	# the tables are read before the move
 	sleep 4
-	! sessions_left "$host" && echo begin >"$SCENE/hit"
+	sessions_left "$host" || echo begin >"$SCENE/hit"
 	"$@"
-	! sessions_left "$host" && echo end >>"$SCENE/hit"
+	# what was done may have ended it already: no error
+	sessions_left "$host" || echo end >>"$SCENE/hit"
 }
