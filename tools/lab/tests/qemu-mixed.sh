@@ -220,7 +220,7 @@ headers_are_ours() {
 	done
 }
 
-plan 45
+plan 46
 payload=$BUILD/qemu-mixed
 mixed_payload "$payload"
 cp "$TOP/tools/lab/host/taker.py" "$payload/"
