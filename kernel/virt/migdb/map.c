@@ -20,21 +20,22 @@
 
 static atomic64_t migdb_budget_used = ATOMIC64_INIT(0);
 
+void migdb_budget_put(u64 bytes)
+{
+	atomic64_sub(bytes, &migdb_budget_used);
+}
+
 /* Beside the memcg's limit, which many hosts have not set. */
 int migdb_budget_get(u64 bytes)
 {
 	u64 max = div_u64((u64)totalram_pages() << PAGE_SHIFT, MIGDB_MEMORY_PARTS);
 
-	if (bytes <= max && atomic64_add_return(bytes, &migdb_budget_used) <= max)
+	if (bytes > max)
+		return -ENOMEM;
+	if (atomic64_add_return(bytes, &migdb_budget_used) <= max)
 		return 0;
-	if (bytes <= max)
-		atomic64_sub(bytes, &migdb_budget_used);
+	migdb_budget_put(bytes);
 	return -ENOMEM;
-}
-
-void migdb_budget_put(u64 bytes)
-{
-	atomic64_sub(bytes, &migdb_budget_used);
 }
 
 struct migdb_map *migdb_map_create(size_t bytes, bool writable)

@@ -45,18 +45,18 @@ u64 migdb_source_need_bytes(u64 nr_pages)
 int migdb_source_create(struct migdb_session *s)
 {
 	u64 n = s->regions.nr_pages;
+	u64 need = migdb_source_need_bytes(n), tables;
 	struct migdb_source *src;
-	u64 need;
 
 	src = kzalloc(sizeof(*src), MIGDB_GFP);
 	if (!src)
 		return -ENOMEM;
 	s->src = src;
-	need = migdb_source_need_bytes(n);
 	/* the bitmap may outlive the session, and has its own part */
-	if (migdb_budget_get(need - PAGE_ALIGN(migdb_bitmap_bytes(n))))
+	tables = need - PAGE_ALIGN(migdb_bitmap_bytes(n));
+	if (migdb_budget_get(tables))
 		goto undo;
-	s->budget_bytes = need - PAGE_ALIGN(migdb_bitmap_bytes(n));
+	s->budget_bytes = tables;
 	mutex_init(&src->hash_lock);
 	mutex_init(&src->set_lock);
 	mutex_init(&src->dequeue_lock);

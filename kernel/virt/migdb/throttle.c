@@ -91,6 +91,14 @@ static u64 time_for(u64 bytes, u64 bytes_per_s)
 	return s * NS_PER_S + ns;
 }
 
+/* Until the debt is paid, but for the @later bytes of it that came afterwards. */
+static u64 time_without(const struct migdb_bucket *b, u64 later)
+{
+	u64 debt = b->tokens_bytes < 0 ? -b->tokens_bytes : 0;
+
+	return debt > later ? time_for(debt - later, b->bytes_per_s) : 0;
+}
+
 u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns)
 {
 	if (!b->bytes_per_s)
@@ -99,20 +107,15 @@ u64 migdb_bucket_reserve(struct migdb_bucket *b, u64 bytes, u64 now_ns)
 	bytes = min(bytes, MAX_TAKE);
 	b->tokens_bytes = max(b->tokens_bytes - (s64)bytes, MAX_DEBT);
 	b->taken_bytes += bytes;
-	return migdb_bucket_wait(b, b->taken_bytes, now_ns);
+	return time_without(b, 0);
 }
 
 u64 migdb_bucket_wait(struct migdb_bucket *b, u64 turn, u64 now_ns)
 {
-	u64 debt, later = b->taken_bytes - turn;
-
 	if (!b->bytes_per_s)
 		return 0;
 	refill(b, now_ns);
-	if (b->tokens_bytes >= 0)
-		return 0;
-	debt = -b->tokens_bytes;
-	return debt > later ? time_for(debt - later, b->bytes_per_s) : 0;
+	return time_without(b, b->taken_bytes - turn);
 }
 
 u64 migdb_rate_share(u64 bytes_per_s, u32 nr)
