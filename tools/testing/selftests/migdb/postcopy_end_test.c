@@ -191,9 +191,7 @@ TEST_F_TIMEOUT(pc, source_is_gone, 60)
 	u64 page, late, saved = 0, todo;
 
 	ASSERT_OK(dm_make(self, "delay", " 300"));
-	ASSERT_OK(begin(r, self->dm_fd));
-	ASSERT_OK(rig_hold(r));
-	ASSERT_OK(rig_postcopy(r));
+	ASSERT_OK(switched(r, self->dm_fd));
 	late = late_page(r);
 	ASSERT_LT(0, late);
 	ASSERT_EQ(MIGDB_FAULT_FETCHING,
@@ -247,9 +245,7 @@ TEST_F_TIMEOUT(pc, failed_after_the_switch, 60)
 	u64 page, gone, i, n = 0;
 
 	ASSERT_OK(dm_make(self, "linear", ""));
-	ASSERT_OK(begin(r, self->dm_fd));
-	ASSERT_OK(rig_hold(r));
-	ASSERT_OK(rig_postcopy(r));
+	ASSERT_OK(switched(r, self->dm_fd));
 	page = late_page(r);
 	ASSERT_LT(0, page);
 	ASSERT_OK(dm_make(self, "error", ""));
@@ -328,9 +324,7 @@ TEST_F_TIMEOUT(pc, source_is_gone_when_its_read_has_passed, 60)
 	int uffd;
 
 	ASSERT_OK(dm_make(self, "linear", ""));
-	ASSERT_OK(begin(r, self->dm_fd));
-	ASSERT_OK(rig_hold(r));
-	ASSERT_OK(rig_postcopy(r));
+	ASSERT_OK(switched(r, self->dm_fd));
 	/* once its block can be looked up, as all others then */
 	page = late_page(r);
 	ASSERT_LT(0, page);
@@ -442,12 +436,7 @@ TEST_F_TIMEOUT(pc, complete_waits_for_a_page_that_was_sent_before_its_record, 60
 	u64 page = PAGES - 3, missing, bad;
 	struct rig *r = &self->r;
 
-	ASSERT_OK(rig_source(r));
-	ASSERT_OK(rig_dest(r, r->disk));
-	rig_deliver(r, page);
-	ASSERT_OK(rig_snapshot(r));
-	ASSERT_OK(rig_hash(r, NULL));
-	ASSERT_OK(rig_hold(r));
+	ASSERT_OK(hold_sent_before_record(r, page));
 	ASSERT_OK(rig_postcopy(r));
 	ASSERT_EQ(SET - 1, wait_built(&r->dst, SET - 1));
 	while (stats_of(&r->dst).out_todo)

@@ -252,9 +252,7 @@ TEST_F_TIMEOUT(pc, late_fault_goes_to_the_source, 60)
 	u64 page, taken;
 
 	ASSERT_OK(dm_make(self, "delay", " 3000"));
-	ASSERT_OK(begin(r, self->dm_fd));
-	ASSERT_OK(rig_hold(r));
-	ASSERT_OK(rig_postcopy(r));
+	ASSERT_OK(switched(r, self->dm_fd));
 	page = late_page(r);
 	ASSERT_LT(0, page);
 	ASSERT_EQ(MIGDB_FAULT_FETCHING, mdb_fault(&r->dst, r->dst_ram + page * MDB_PAGE,
@@ -292,9 +290,7 @@ TEST_F_TIMEOUT(pc, deadline_follows_storage, 60)
 	u64 page, i;
 
 	ASSERT_OK(dm_make(self, "delay", " 30"));
-	ASSERT_OK(begin(r, self->dm_fd));
-	ASSERT_OK(rig_hold(r));
-	ASSERT_OK(rig_postcopy(r));
+	ASSERT_OK(switched(r, self->dm_fd));
 	ASSERT_LE(2000000, stats_of(&r->dst).out_fault_deadline_ns);
 	for (i = 0; i < 8; i++) {
 		page = late_page(r);
@@ -358,9 +354,7 @@ TEST_F_TIMEOUT(pc, dead_storage, 60)
 	struct migdb_stats st;
 
 	ASSERT_OK(dm_make(self, "error", ""));
-	ASSERT_OK(begin(r, self->dm_fd));
-	ASSERT_OK(rig_hold(r));
-	ASSERT_OK(rig_postcopy(r));
+	ASSERT_OK(switched(r, self->dm_fd));
 	ASSERT_OK(server_start(&self->v, r));
 	ASSERT_OK(full_speed());
 	ARRIVE();

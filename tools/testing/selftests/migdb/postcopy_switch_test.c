@@ -73,12 +73,7 @@ TEST_F(pc, hold_mistrusts_a_page_that_was_sent_before_its_record)
 	struct rig *r = &self->r;
 	u64 page = PAGES - 3;
 
-	ASSERT_OK(rig_source(r));
-	ASSERT_OK(rig_dest(r, r->disk));
-	rig_deliver(r, page);
-	ASSERT_OK(rig_snapshot(r));
-	ASSERT_OK(rig_hash(r, NULL));
-	ASSERT_OK(rig_hold(r));
+	ASSERT_OK(hold_sent_before_record(r, page));
 	ASSERT_TRUE(r->missing[page / 64] >> (page % 64) & 1);
 	ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_of(&r->dst, page));
 	ASSERT_EQ(MIGDB_CLAIM_RETURNED, mdb_claim_byte(&r->dst, page));
@@ -93,12 +88,7 @@ TEST_F(pc, held_and_drained_with_a_page_that_was_sent_before_its_record)
 	struct rig *r = &self->r;
 	u64 page = PAGES - 3, bad, missing;
 
-	ASSERT_OK(rig_source(r));
-	ASSERT_OK(rig_dest(r, r->disk));
-	rig_deliver(r, page);
-	ASSERT_OK(rig_snapshot(r));
-	ASSERT_OK(rig_hash(r, NULL));
-	ASSERT_OK(rig_hold(r));
+	ASSERT_OK(hold_sent_before_record(r, page));
 	/* the VMM has taken it out of memory already */
 	ASSERT_EQ(0, madvise(r->dst_ram + page * MDB_PAGE, MDB_PAGE, MADV_REMOVE));
 	ASSERT_OK(mdb_drain(&r->dst, 0, &(struct migdb_drain){}));

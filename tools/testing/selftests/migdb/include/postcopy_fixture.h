@@ -128,6 +128,22 @@ static inline int switched(struct rig *r, int disk)
 	return rc ? rc : rig_postcopy(r);
 }
 
+/* Held, with @page given back: the stream had brought it before its record came. */
+static inline int hold_sent_before_record(struct rig *r, u64 page)
+{
+	int rc = rig_source(r);
+
+	if (!rc)
+		rc = rig_dest(r, r->disk);
+	if (rc)
+		return rc;
+	rig_deliver(r, page);
+	rc = rig_snapshot(r);
+	if (!rc)
+		rc = rig_hash(r, NULL);
+	return rc ? rc : rig_hold(r);
+}
+
 static inline int full_speed(void)
 {
 	return mdb_sysfs_write("fetch_max_bytes_per_s", 0);

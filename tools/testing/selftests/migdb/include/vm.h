@@ -62,7 +62,6 @@ enum vm_memory {
 	VM_ANON,		/* private, whatever the host thinks of */
 	VM_THP,			/* private, and huge pages are asked for */
 	VM_HUGETLB,		/* shared, of hugetlbfs: huge pages that never split */
-	VM_NR_MEMORY,
 };
 
 #define VM_HUGE_BYTES	(2ULL << 20)

@@ -87,35 +87,35 @@ static void __attribute__((noreturn)) die(const char *what, int error)
 	exit(EXIT_USAGE);
 }
 
-static enum fault parse_fault(const char *name)
+/* Which of @words it is; those that nobody may say are NULL. */
+static u32 parse_word(const char *text, const char *const *words, u32 nr)
 {
-	if (!strcmp(name, "flip"))
-		return FAULT_FLIP;
-	if (!strcmp(name, "hash-before-arm"))
-		return FAULT_HASH_BEFORE_ARM;
-	if (!strcmp(name, "late-record"))
-		return FAULT_LATE_RECORD;
-	if (!strcmp(name, "unseen-discard"))
-		return FAULT_UNSEEN_DISCARD;
-	if (!strcmp(name, "discard-written"))
-		return FAULT_DISCARD_WRITTEN;
-	die(name, EINVAL);
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		if (words[i] && !strcmp(text, words[i]))
+			return i;
+	die(text, EINVAL);
 }
 
-static enum at_switch parse_at_switch(const char *name)
-{
-	if (!strcmp(name, "unheard"))
-		return AT_SWITCH_UNHEARD;
-	if (!strcmp(name, "lost"))
-		return AT_SWITCH_LOST;
-	if (!strcmp(name, "lost-held"))
-		return AT_SWITCH_LOST_HELD;
-	if (!strcmp(name, "refused"))
-		return AT_SWITCH_REFUSED;
-	if (!strcmp(name, "dies"))
-		return AT_SWITCH_DIES;
-	die(name, EINVAL);
-}
+#define PARSE_WORD(_text, _words)	\
+	parse_word(_text, _words, sizeof(_words) / sizeof((_words)[0]))
+
+static const char *const faults[] = {
+	[FAULT_FLIP] = "flip", [FAULT_HASH_BEFORE_ARM] = "hash-before-arm",
+	[FAULT_LATE_RECORD] = "late-record", [FAULT_UNSEEN_DISCARD] = "unseen-discard",
+	[FAULT_DISCARD_WRITTEN] = "discard-written",
+};
+
+static const char *const at_switches[] = {
+	[AT_SWITCH_UNHEARD] = "unheard", [AT_SWITCH_LOST] = "lost",
+	[AT_SWITCH_LOST_HELD] = "lost-held", [AT_SWITCH_REFUSED] = "refused",
+	[AT_SWITCH_DIES] = "dies",
+};
+
+static const char *const memories[] = {
+	[VM_MEMFD] = "memfd", [VM_ANON] = "anon", [VM_THP] = "thp", [VM_HUGETLB] = "hugetlb",
+};
 
 enum {
 	OPT_MEM = 256, OPT_CPUS, OPT_MEMORY, OPT_RING, OPT_BITMAP, OPT_DISK, OPT_MAKE_DISK,
@@ -159,20 +159,6 @@ static enum postcopy parse_postcopy(const char *how)
 	die(how, EINVAL);
 }
 
-static enum vm_memory parse_memory(const char *kind)
-{
-	static const char *const kinds[VM_NR_MEMORY] = {
-		[VM_MEMFD] = "memfd", [VM_ANON] = "anon", [VM_THP] = "thp",
-		[VM_HUGETLB] = "hugetlb",
-	};
-	u32 i;
-
-	for (i = 0; i < VM_NR_MEMORY; i++)
-		if (!strcmp(kind, kinds[i]))
-			return i;
-	die(kind, EINVAL);
-}
-
 static u64 number(const char *text)
 {
 	char *end;
@@ -203,7 +189,7 @@ static void parse(int argc, char **argv, struct options *o)
 			o->vm.nr_cpus = number(optarg);
 			break;
 		case OPT_MEMORY:
-			o->vm.memory = parse_memory(optarg);
+			o->vm.memory = PARSE_WORD(optarg, memories);
 			break;
 		case OPT_RING:
 			o->vm.ring_entries = optarg ? number(optarg) : 4096;
@@ -278,7 +264,7 @@ static void parse(int argc, char **argv, struct options *o)
 			o->session_bytes = number(optarg) << 10;
 			break;
 		case OPT_FAULT:
-			o->fault = parse_fault(optarg);
+			o->fault = PARSE_WORD(optarg, faults);
 			break;
 		case OPT_CUT:
 			o->cut_after = number(optarg) << 10;
@@ -299,7 +285,7 @@ static void parse(int argc, char **argv, struct options *o)
 			o->die_after_switch_ms = number(optarg);
 			break;
 		case OPT_AT_SWITCH:
-			o->at_switch = parse_at_switch(optarg);
+			o->at_switch = PARSE_WORD(optarg, at_switches);
 			break;
 		case OPT_PAIR:
 			o->pair = true;
