@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include "test_util.h"
 #include "vm.h"
 
@@ -71,6 +72,13 @@ static inline int refvmm_wait(struct refvmm *v)
 	if (f)
 		fclose(f);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static inline bool refvmm_ended(const struct refvmm *v)
+{
+	siginfo_t info = {};
+
+	return waitid(P_PID, v->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
 }
 
 static inline void refvmm_clean(struct refvmm *v)
