@@ -7,7 +7,8 @@
 #include "siphash.h"
 #include "test_util.h"
 
-#define PAGES	256
+/* four times what a limited session reads at once */
+#define PAGES	1024
 #define SET	(PAGES - RIG_FIRST)
 
 /* The header of a frame, and where HELLO has its key: kernel/virt/migdb/wire.h. */
@@ -156,7 +157,7 @@ TEST_F_TIMEOUT(forged, abort_for_any_reason, 60)
 
 	abort.hdr.magic = ((struct hdr *)self->w.data)->magic;
 	abort.hdr.version = ((struct hdr *)self->w.data)->version;
-	/* nothing is read, so there is something to give back */
+	/* no more than a burst is read, so there is something to give back */
 	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1));
 	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
 		mdb_close(&r->dst);
