@@ -130,6 +130,16 @@ def all_answered(migdb):
             migdb["candidate-pages"] == migdb["recorded-pages"] + migdb["dropped-pages"])
 
 
+def settled(qmp):
+    """What the source says at last: it tells that the migration has ended, then ends the session."""
+    for _ in range(100):
+        info = qmp.cmd("query-migrate")
+        if info.get("x-migdb", {}).get("state") != "active":
+            break
+        time.sleep(0.1)
+    return info
+
+
 def migrate(opt):
     out = {"uri": opt.uri}
     src, dst = QMP(opt.src), QMP(opt.dst)
@@ -195,7 +205,7 @@ def migrate(opt):
     out["events"] = sorted([round(when - start, 3), side, e["event"], e.get("data", {}).get("status", "")]
                            for side, q in (("source", src), ("destination", dst))
                            for when, e in q.events if e["event"] in ("MIGRATION", "STOP", "RESUME"))
-    out["source"] = src.cmd("query-migrate")
+    out["source"] = settled(src)
     if opt.trial:
         set_caps(src, [("pause-before-switchover", False)])
     try:
