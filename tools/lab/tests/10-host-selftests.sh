@@ -23,8 +23,8 @@ rm -rf "$dir"
 mkdir -p "$dir/payload"
 kernel_ready
 {
-	[ -n "${LAB_KERNEL:-}" ] || "$TOP/tools/build/modules"
-	make -s -C "$TOP/tools/testing/selftests/migdb" KSRC="$KSRC" OUT="$dir/build" -j"$(nproc)"
+	{ [ -n "${LAB_KERNEL:-}" ] || "$TOP/tools/build/modules"; } &&
+	make -s -C "$TOP/tools/testing/selftests/migdb" KSRC="$KSRC" OUT="$dir/build" -j"$(nproc)" &&
 	# Nothing of the benchmarks runs here; but they use the same library.
 	make -s -C "$TOP/tools/testing/selftests/migdb/perf" KSRC="$KSRC" OUT="$dir/perf" -j"$(nproc)"
 } >"$dir/build.log" 2>&1 || { tail -20 "$dir/build.log" >&2; die "the selftests do not build (log: $dir/build.log)"; }
