@@ -22,6 +22,9 @@ FIXTURE_SETUP(adaptive)
 	u64 page;
 
 	REQUIRE_DEVICE();
+	/* a test that fails in the middle is not torn down */
+	mdb_sysfs_write("fetch_max_bytes_per_s", 0);
+	mdb_sysfs_write("adaptive", 1);
 	ASSERT_OK(rig_init(&self->r, PAGES));
 	self->dirty = calloc(PAGES, 1);
 	ASSERT_NE(NULL, self->dirty);
@@ -214,7 +217,7 @@ TEST_F_TIMEOUT(adaptive, both_ends_meet, 60)
 	TH_LOG("%llu built, %llu taken", (unsigned long long)src.out_built,
 	       (unsigned long long)sent);
 	EXPECT_LT(0, src.out_built);
-	EXPECT_LT(PROBE, sent);
+	EXPECT_LT(0, sent);
 	EXPECT_EQ(SET, src.out_built + sent);
 	EXPECT_EQ(sent, src.out_by_reason[MIGDB_REASON_TAKEN]);
 	EXPECT_EQ(sent, dst.out_by_reason[MIGDB_REASON_TAKEN]);
@@ -321,10 +324,13 @@ TEST_F_TIMEOUT(adaptive, taker_meets_hasher, 60)
 TEST_F_TIMEOUT(adaptive, taken_while_confirmed, 60)
 {
 	struct rig *r = &self->r;
-	struct wire back = {};
+	struct wire back = {}, w = {};
 
 	ASSERT_OK(start(r));
-	ASSERT_OK(rig_hash(r, NULL));
+	ASSERT_OK(rig_hash(r, &w));
+	/* and no answer comes back */
+	ASSERT_OK(wire_push(&w, &r->dst));
+	wire_free(&w);
 	ASSERT_EQ(SET, wait_built(&r->dst, SET));
 	ASSERT_OK(wire_pull(&back, &r->dst));
 	ASSERT_EQ(PROBE, TAKE(PROBE, MIGDB_TAKE_DONE));
@@ -459,6 +465,7 @@ TEST_F_TIMEOUT(adaptive, switched_off, 60)
 	struct rig *r = &self->r;
 
 	ASSERT_EQ(1, mdb_sysfs_read("adaptive"));
+	ASSERT_OK(hold_storage());
 	ASSERT_OK(start(r));
 	ASSERT_OK(rig_hash(r, NULL));
 	ASSERT_EQ(1, mdb_sysfs_read("rig-source/adaptive"));
@@ -539,6 +546,7 @@ TEST_F_TIMEOUT(adaptive, sealed_before_all_is_hashed, 60)
 TEST_F_TIMEOUT(adaptive, wrong_blocks, 60)
 {
 	struct rig *r = &self->r;
+	struct wire w = {};
 	u64 page;
 	u8 buf[MDB_PAGE];
 
@@ -547,8 +555,11 @@ TEST_F_TIMEOUT(adaptive, wrong_blocks, 60)
 		ASSERT_OK(disk_write(r->disk, page, buf));
 	}
 	ASSERT_OK(start(r));
-	ASSERT_OK(rig_hash(r, NULL));
+	/* taken before anything can be built; the revokes come behind the records */
+	ASSERT_OK(rig_hash(r, &w));
 	ASSERT_EQ(PROBE, TAKE(PAGES, MIGDB_TAKE_DONE));
+	ASSERT_OK(wire_push(&w, &r->dst));
+	wire_free(&w);
 	ASSERT_OK(rig_settle(r, 20000));
 	ASSERT_EQ((SET - PROBE) / 2, stats_of(&r->src).out_built);
 	END();

@@ -121,6 +121,10 @@ TEST_F(dir, says_what_the_statistics_say)
 	ASSERT_OK(rig_hash(&self->r, NULL));
 	ASSERT_OK(rig_settle(&self->r, 20000));
 	ASSERT_OK(rig_dirty(&self->r, RIG_FIRST + 1));
+	/* a page is built a moment before its read is over, and has a rate */
+	while (number_of("rig-dest", "inflight_bytes") ||
+	       number_of("rig-dest", "fetch_bytes_per_s") <= 0)
+		usleep(1000);
 	src = stats_of(&self->r.src);
 	dst = stats_of(&self->r.dst);
 	EXPECT_EQ(SET, src.out_candidates);

@@ -116,7 +116,14 @@ TEST_F_TIMEOUT(pc, built_and_to_be_sent, 60)
 	u8 todo[PAGES] = {};
 	u32 nr, k;
 
-	ASSERT_OK(begin(r, r->disk));
+	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 1));
+	ASSERT_OK(rig_source(r));
+	ASSERT_OK(rig_dest(r, r->disk));
+	ASSERT_OK(rig_snapshot(r));
+	ASSERT_OK(rig_pump(r));
+	/* by hand from here on, and only there: no answer comes back */
+	ASSERT_OK(rig_hash(r, &w));
+	ASSERT_OK(wire_push(&w, &r->dst));
 	ASSERT_LT(0, wait_built(&r->dst, 64));
 	ASSERT_OK(mdb_seal(&r->src, NULL, NULL));
 	ASSERT_OK(wire_pull(&w, &r->src));
@@ -154,16 +161,18 @@ TEST_F_TIMEOUT(pc, nothing_is_written_while_held, 60)
 	struct rig *r = &self->r;
 	u64 built;
 
-	ASSERT_OK(dm_make(self, "delay", " 2000"));
+	ASSERT_OK(dm_make(self, "linear", ""));
 	ASSERT_OK(rig_source(r));
 	ASSERT_OK(rig_dest(r, self->dm_fd));
 	ASSERT_OK(rig_snapshot(r));
+	/* reads are under way, and none comes back before it is held */
+	ASSERT_OK(dm_suspend(self->name, true));
 	ASSERT_OK(rig_hash(r, NULL));
-	/* reads are under way, and none is back */
 	ASSERT_OK(rig_hold(r));
 	built = stats_of(&r->dst).out_built;
 	ASSERT_GT(SET, built);
-	usleep(3000000);
+	ASSERT_OK(dm_suspend(self->name, false));
+	usleep(2000000);
 	ASSERT_EQ(built, stats_of(&r->dst).out_built);
 	ASSERT_EQ(0, count_claims(r, MIGDB_CLAIM_BUSY));
 	ASSERT_OK(rig_postcopy(r));

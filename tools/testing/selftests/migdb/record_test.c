@@ -25,6 +25,8 @@ FIXTURE(record) {
 FIXTURE_SETUP(record)
 {
 	REQUIRE_DEVICE();
+	/* a test that fails in the middle is not torn down */
+	mdb_sysfs_write("fetch_max_bytes_per_s", 0);
 	mdb_sysfs_write("enabled", 1);
 	mdb_sysfs_write("max_sessions", 16);
 	self->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
@@ -179,9 +181,11 @@ TEST_F_TIMEOUT(record, good_session, 60)
 	EXPECT_EQ(dst.out_reads, num(rec, "reads"));
 	EXPECT_EQ(dst.out_read_bytes, num(rec, "read_bytes"));
 	EXPECT_LE(BUILT * MDB_PAGE, num(rec, "read_bytes"));
-	/* verified: also what was taken back later, or overtaken meanwhile */
-	EXPECT_LE((BUILT + WRONG) * MDB_PAGE * 1000000 / (dst.out_hash_ns / 1000),
-		  num(rec, "hash_bytes_per_s"));
+	/*
+	 * Verified: also what was taken back later, or overtaken meanwhile.  The time of the
+	 * last turn is counted a moment after its pages are there: no lower bound.
+	 */
+	EXPECT_LT(0, num(rec, "hash_bytes_per_s"));
 	EXPECT_GE((BUILT + WRONG + EARLY + DIRTY) * MDB_PAGE * 1000000 /
 		  (dst.out_hash_ns / 1000), num(rec, "hash_bytes_per_s"));
 	EXPECT_LT(0, num(rec, "record_bytes_per_s"));

@@ -240,6 +240,16 @@ TEST_F_TIMEOUT(refvmm, more_memory_than_the_vmm_allows, 120)
 	CHECK_BUILT();
 }
 
+/* The source makes it; opened by the destination before that it would be an old one, or none. */
+static void wait_disk(struct refvmm *v)
+{
+	u64 end = clock_ms() + stretch(20000);
+
+	while (access(v->disk, F_OK) && clock_ms() < end && !refvmm_ended(v))
+		usleep(5000);
+	usleep(300000);
+}
+
 /* Two processes that were started apart; the source makes the disk, so it is first. */
 static int run_apart(struct refvmm *v, const char *address, const char *source_options,
 		     const char *dest_options)
@@ -253,7 +263,7 @@ static int run_apart(struct refvmm *v, const char *address, const char *source_o
 	rc = refvmm_start(v, "vm", text);
 	if (rc)
 		return rc;
-	usleep(300000);
+	wait_disk(v);
 	snprintf(text, sizeof(text), "--from %s --ring" COMMON "%s", address, dest_options);
 	/* the same disk, other output */
 	d = *v;
@@ -401,7 +411,7 @@ TEST_F_TIMEOUT(refvmm, two_vms_at_once, 180)
  * Both bring pages of the set: storage, and a link that has room; the guest writes, not
  * more than a slow machine sends beside it.
  */
-#define SPARE	" --adaptive --rate 4000 --max-ms 60000"
+#define SPARE	" --adaptive --rate 2000 --max-ms 60000"
 
 /*
  * How fast a machine is does not decide who is first: storage brings no more than its
@@ -648,7 +658,7 @@ TEST_F_TIMEOUT(refvmm, postcopy_source_is_killed, 180)
 	ASSERT_OK(mdb_sysfs_write("fetch_max_bytes_per_s", 4 << 20));
 	ASSERT_OK(refvmm_start(&self->v, "vm", "--to unix:/tmp/migdb-test.sock --make-disk --ring "
 			       "--postcopy --die-after-switch-ms 200 --seed 36 " LATE COMMON));
-	usleep(300000);
+	wait_disk(&self->v);
 	d = self->v;
 	ASSERT_OK(refvmm_start(&d, "dest", "--from unix:/tmp/migdb-test.sock --postcopy --ring "
 			       "--seed 36" COMMON));

@@ -22,6 +22,8 @@ FIXTURE(share) {
 FIXTURE_SETUP(share)
 {
 	REQUIRE_DEVICE();
+	/* a test that fails in the middle is not torn down */
+	mdb_sysfs_write("fetch_max_bytes_per_s", 0);
 	ASSERT_OK(rig_init(&self->r[0], PAGES));
 	ASSERT_OK(rig_init(&self->r[1], PAGES));
 }
@@ -138,7 +140,7 @@ TEST_F_TIMEOUT(share, bytes_per_s, 60)
 	 * lanes look four times a second, and what a stall saved up is a MiB at most.
 	 */
 	EXPECT_GE(MIB, c.most_over);
-	EXPECT_LE(SET / 2, c.other);
+	EXPECT_LE(SET / 4, c.other);
 	FINISH_BOTH();
 }
 

@@ -116,19 +116,24 @@ int rig_postcopy(struct rig *r)
 	return rc ? rc : mdb_postcopy(&r->dst, r->uffd, NULL);
 }
 
+/* The server and the test place pages, too: one at a time. */
+static pthread_mutex_t place_lock = PTHREAD_MUTEX_INITIALIZER;
+
 int rig_place(struct rig *r, u64 page)
 {
-	u8 before = mdb_claim_byte(&r->dst, page);
-	int rc;
+	int rc = 0;
 
+	pthread_mutex_lock(&place_lock);
 	/* the claim forgets that it was DONE; we must not */
-	if (before == MIGDB_CLAIM_DONE)
+	if (mdb_claim_byte(&r->dst, page) == MIGDB_CLAIM_DONE)
 		r->delivered[page] = 1;
-	if (r->delivered[page])
-		return 0;
 	/* nobody else may have written it: EEXIST is a page that the guest has seen */
-	rc = uffd_copy(r->uffd, r->dst_ram + page * MDB_PAGE, r->src_ram + page * MDB_PAGE);
-	r->delivered[page] = !rc;
+	if (!r->delivered[page]) {
+		rc = uffd_copy(r->uffd, r->dst_ram + page * MDB_PAGE,
+			       r->src_ram + page * MDB_PAGE);
+		r->delivered[page] = !rc;
+	}
+	pthread_mutex_unlock(&place_lock);
 	return rc;
 }
 
