@@ -118,7 +118,8 @@ static void __exit mhint_exit(void)
 	mhint_volumes_exit();	/* until now it has asked disks */
 }
 
-module_init(mhint_init);
+/* vsock, where it is built in, too, is there by then; a module is loaded at any time */
+late_initcall(mhint_init);
 module_exit(mhint_exit);
 
 MODULE_DESCRIPTION("Memory hints: which guest page holds which disk block");
